@@ -1,0 +1,170 @@
+"""Deploys and destroys the stacks in a local cloud with the real CDK CLI, and lists what a destroy left behind."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local import tools
+
+if TYPE_CHECKING:
+    from local.cloud import Cloud
+
+BOOTSTRAP_STACK = "CDKToolkit"
+LINES_IN_ERROR = 40
+
+
+def cdk(cloud: "Cloud", *arguments: str, folder: Path = tools.ROOT) -> Iterator[str]:
+    """Run the CDK CLI against the local cloud and pass its output on, line by line.
+
+    Raises ToolError with the last lines when it fails. Closing the iterator ends the CLI.
+    """
+    command = [str(tools.node()), str(tools.cdk().resolve()), "--no-color", "--no-notices", "--ci", *arguments]
+    process = subprocess.Popen(
+        command, cwd=folder, env=cloud.environment(), text=True, bufsize=1,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+    seen: list[str] = []
+    try:
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        for line in process.stdout:
+            seen.append(line.rstrip())
+            yield seen[-1]
+        code = process.wait()
+    finally:
+        process.kill()
+        process.wait()
+    if code:
+        raise tools.ToolError("\n".join([f"cdk {arguments[0]} failed:", *seen[-LINES_IN_ERROR:],
+                                         f"The local cloud's log is {cloud.log}."]))
+
+
+def stacks_in(assembly: Path) -> dict[str, tuple[str, str]]:
+    """Account and region of every stack of an assembly and the stages nested in it, by stack name."""
+    found: dict[str, tuple[str, str]] = {}
+    artifacts = json.loads((assembly / "manifest.json").read_text()).get("artifacts", {})
+    for name, artifact in artifacts.items():
+        properties = artifact.get("properties", {})
+        if artifact["type"] == "cdk:cloud-assembly":
+            found |= stacks_in(assembly / properties["directoryName"])
+        elif artifact["type"] == "aws:cloudformation:stack":
+            account, _, region = artifact["environment"].removeprefix("aws://").partition("/")
+            found[properties.get("stackName", name)] = (account, region)
+    return found
+
+
+def deploy(cloud: "Cloud", stage: str, folder: Path = tools.ROOT) -> Iterator[str]:
+    """Synthesize the app in `folder`, bootstrap the local cloud and deploy (or update) a stage's stacks.
+
+    Yields the CLI's lines. The account and region are the stage's own: the local cloud takes both.
+    Raises ToolError when a step fails or the stage isn't for one account and region.
+    """
+    require_running(cloud)
+    assembly = cloud.state / "cdk.out"
+    yield from cdk(cloud, "synth", "--quiet", "--output", str(assembly), f"{stage}/*", folder=folder)
+    stacks = stacks_in(assembly / f"assembly-{stage}")
+    environments = set(stacks.values())
+    if len(environments) != 1:
+        raise tools.ToolError(f"Stage {stage} is for {sorted(environments)}: a local cloud takes one account and "
+                              "region. Give all its stacks the same `env`.")
+    account, region = environments.pop()
+    deployment = {"account": account, "region": region, "stage": stage, "stacks": sorted(stacks)}
+    (cloud.state / "deployment.json").write_text(json.dumps(deployment))
+    yield from cdk(cloud, "bootstrap", "--app", str(assembly), f"aws://{account}/{region}")
+    yield from cdk(cloud, "deploy", "--app", str(assembly), "--require-approval", "never", "--method", "direct",
+                   "--progress", "events", "--concurrency", "4", f"{stage}/*")
+
+
+def destroy(cloud: "Cloud") -> Iterator[str]:
+    """Destroy the deployed stage's stacks and then the bootstrap stack with its bucket. Yields the CLI's lines."""
+    require_running(cloud)
+    deployment = json.loads((cloud.state / "deployment.json").read_text())
+    yield from cdk(cloud, "destroy", "--app", str(cloud.state / "cdk.out"), "--force", f"{deployment['stage']}/*")
+    yield from remove_bootstrap(cloud)
+
+
+def remove_bootstrap(cloud: "Cloud") -> Iterator[str]:
+    """Delete the CDKToolkit stack; its bucket, which it retains, is emptied and deleted, as are its images."""
+    session = cloud.session()
+    formation, s3, ecr = session.client("cloudformation"), session.resource("s3"), session.client("ecr")
+    resources = formation.describe_stack_resources(StackName=BOOTSTRAP_STACK)["StackResources"]
+    names = {resource["ResourceType"]: resource["PhysicalResourceId"] for resource in resources}
+    ecr.delete_repository(repositoryName=names["AWS::ECR::Repository"], force=True)
+    formation.delete_stack(StackName=BOOTSTRAP_STACK)
+    formation.get_waiter("stack_delete_complete").wait(StackName=BOOTSTRAP_STACK, WaiterConfig={"Delay": 1})
+    bucket = s3.Bucket(names["AWS::S3::Bucket"])
+    bucket.object_versions.delete()
+    bucket.delete()
+    yield f"{BOOTSTRAP_STACK}: destroyed, its bucket {bucket.name} too"
+
+
+def require_running(cloud: "Cloud") -> None:
+    """Raises ToolError unless the cloud answers."""
+    if not cloud.healthy():
+        raise tools.ToolError(f"No local cloud answers at {cloud.endpoint}: `python -m local.cloud start` first.")
+
+
+def present(_: Any) -> bool:
+    """Every item counts."""
+    return True
+
+
+# service, operation, JMESPath to the names, what counts: AWS's own and MiniStack's default resources don't
+LISTS: tuple[tuple[str, str, str, Callable[[str], bool]], ...] = (
+    ("s3", "list_buckets", "Buckets[].Name", present),
+    ("kms", "list_aliases", "Aliases[].AliasName", lambda name: not name.startswith("alias/aws/")),
+    ("lambda", "list_functions", "Functions[].FunctionName", present),
+    ("logs", "describe_log_groups", "logGroups[].logGroupName", present),
+    ("iam", "list_roles", "Roles[?!starts_with(Path, '/aws-service-role/')].RoleName", present),
+    ("iam", "list_policies", "Policies[?!starts_with(Arn, 'arn:aws:iam::aws:')].PolicyName", present),
+    ("ssm", "describe_parameters", "Parameters[].Name", lambda name: not name.startswith("/aws/")),
+    ("ec2", "describe_vpcs", "Vpcs[?!IsDefault].VpcId", present),
+    ("ec2", "describe_vpc_endpoints", "VpcEndpoints[].VpcEndpointId", present),
+    ("ec2", "describe_flow_logs", "FlowLogs[].FlowLogId", present),
+    ("ecr", "describe_repositories", "repositories[].repositoryName", present),
+    ("codebuild", "list_projects", "projects", present),
+    ("kinesis", "list_streams", "StreamNames", present),
+    ("firehose", "list_delivery_streams", "DeliveryStreamNames", present),
+    ("glue", "get_databases", "DatabaseList[].Name", lambda name: name != "default"),
+    ("glue", "get_jobs", "Jobs[].Name", present),
+    ("glue", "get_triggers", "Triggers[].Name", present),
+    ("glue", "list_workflows", "Workflows", present),
+    ("glue", "get_security_configurations", "SecurityConfigurations[].Name", present),
+    ("athena", "list_work_groups", "WorkGroups[].Name", lambda name: name != "primary"),
+    ("events", "list_rules", "Rules[].Name", present),
+    ("scheduler", "list_schedules", "Schedules[].Name", present),
+    ("stepfunctions", "list_state_machines", "stateMachines[].name", present),
+    ("sns", "list_topics", "Topics[].TopicArn", present),
+    ("sns", "list_subscriptions", "Subscriptions[].SubscriptionArn", present),
+    ("sqs", "list_queues", "QueueUrls", present),
+    ("cloudwatch", "describe_alarms", "[MetricAlarms, CompositeAlarms][][].AlarmName", present),
+    ("cloudwatch", "list_dashboards", "DashboardEntries[].DashboardName", present),
+    ("sagemaker", "list_endpoints", "Endpoints[].EndpointName", present),
+    ("sagemaker", "list_endpoint_configs", "EndpointConfigs[].EndpointConfigName", present),
+    ("sagemaker", "list_models", "Models[].ModelName", present),
+    ("sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList[].ModelPackageGroupName", present),
+    ("sagemaker", "list_pipelines", "PipelineSummaries[].PipelineName", present),
+    ("cloudformation", "describe_stacks", "Stacks[].StackName", present),
+)
+
+
+def leftovers(cloud: "Cloud") -> list[str]:
+    """What exists in the cloud, as "service: name"; KMS keys whose deletion is scheduled count as gone."""
+    session = cloud.session()
+    found = []
+    for service, operation, path, counts in LISTS:
+        client = session.client(service)
+        if client.can_paginate(operation):
+            names = client.get_paginator(operation).paginate().search(path)
+        else:
+            import jmespath
+
+            names = jmespath.search(path, getattr(client, operation)()) or []
+        found += [f"{service}: {name}" for name in names if name and counts(name)]
+    kms = session.client("kms")
+    for key in kms.get_paginator("list_keys").paginate().search("Keys[].KeyId"):
+        facts = kms.describe_key(KeyId=key)["KeyMetadata"]
+        if facts["KeyState"] != "PendingDeletion" and facts["KeyManager"] == "CUSTOMER":
+            found.append(f"kms: {key}")
+    return found
