@@ -1,0 +1,70 @@
+# The front door. `make help` lists every command.
+
+# The newest Python that the pinned packages support; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+ENV ?= sandbox
+UV_VERSION := 0.13.9
+
+# Importing aws_cdk takes 1 s with .pyc files and 10 s without.
+unexport PYTHONDONTWRITEBYTECODE
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
+
+CDK := node_modules/.bin/cdk
+# A review needs no account: without these the CLI looks for none.
+OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN -u CDK_DEFAULT_ACCOUNT \
+	-u CDK_DEFAULT_REGION AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test synth deploy destroy destroy-local lint lock install clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
+
+demo: install ## run the whole platform on this machine, on real flights; writes build/demo/report.html
+	python -m local.demo
+
+test: install ## lint, then every test
+	ruff check .
+	ruff format --check .
+	mypy
+	python -m pytest
+
+synth: install ## synthesize ENV (sandbox, staging, production or all) into cdk.out, offline
+	$(OFFLINE) $(CDK) synth --quiet --no-lookups $(if $(filter all,$(ENV)),,-c environment=$(ENV))
+
+deploy: install ## deploy ENV into the AWS account of your credentials
+	$(CDK) deploy --all -c environment=$(ENV)
+
+destroy: install ## destroy ENV in the AWS account of your credentials
+	$(CDK) destroy --all -c environment=$(ENV)
+
+destroy-local: install ## destroy the demo's stacks, list what is left (nothing), stop the local cloud
+	python -m local.cloud destroy
+	python -m local.cloud stop
+
+lint: install ## check and format the code
+	ruff check --fix .
+	ruff format .
+	mypy
+
+lock: install ## pin every dependency anew from the *.in files
+	for f in requirements containers/ml/requirements requirements-dev; do \
+		uv pip compile --quiet --universal --python-version 3.11 --no-header $$f.in -o $$f.txt || exit; done
+
+clean: ## remove what was built and installed
+	rm -rf .venv node_modules build cdk.out .local
+
+install: .venv/.installed node_modules/.installed
+
+.venv/.installed: requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Millrace needs Python 3.11 or 3.12: install one, or name it with make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python requirements-dev.txt
+	@touch $@
+
+node_modules/.installed: package-lock.json .venv/.installed
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Composition root: settings -> one Stage per environment -> stacks, in the order data flows."""
+
+import sys
+
+from aws_cdk import App, Stage, Tags, Validations
+from cdk_nag import AwsSolutionsChecks
+from constructs import Construct
+
+from components.findings import Explained
+from config.settings import ENVIRONMENTS, Settings, SettingsError, load
+from stacks.catalog_etl import CatalogEtl
+from stacks.data_lake import DataLake
+from stacks.foundation import Foundation
+from stacks.monitoring import Monitoring
+from stacks.serving import Serving
+from stacks.streaming import Streaming
+from stacks.training import Training
+
+
+class Platform(Stage):
+    """All layers of one environment."""
+
+    def __init__(self, scope: Construct, environment: str, settings: Settings) -> None:
+        super().__init__(scope, environment)
+        here = settings.deployment
+        foundation = Foundation(self, "foundation", here, settings.foundation)
+        key, image = (
+            foundation.key,
+            {"repository": foundation.image.repository, "image_uri": foundation.image.uri},
+        )
+        vpc = foundation.vpc if settings.foundation.interface_endpoints else None
+
+        lake = DataLake(self, "data-lake", here, settings.data_lake, key=key)
+        Streaming(
+            self,
+            "streaming",
+            here,
+            settings.streaming,
+            key=key,
+            raw=lake.raw,
+            quarantine=lake.quarantine,
+            database=lake.database,
+        )
+        CatalogEtl(
+            self,
+            "catalog-etl",
+            here,
+            settings.catalog_etl,
+            key=key,
+            raw=lake.raw,
+            curated=lake.curated,
+            athena_results=lake.athena_results,
+            database=lake.database,
+        )
+        training = Training(
+            self,
+            "training",
+            here,
+            settings.training,
+            key=key,
+            vpc=vpc,
+            **image,
+            curated=lake.curated,
+            models=lake.models,
+        )
+        serving = Serving(
+            self,
+            "serving",
+            here,
+            settings.serving,
+            key=key,
+            vpc=vpc,
+            **image,
+            models=lake.models,
+            captured=lake.captured,
+            model_package_group=training.model_package_group,
+        )
+        Monitoring(
+            self,
+            "monitoring",
+            here,
+            settings.monitoring,
+            key=key,
+            vpc=vpc,
+            **image,
+            captured=lake.captured,
+            models=lake.models,
+            endpoint_name=serving.endpoint_name,
+            training_pipeline_arn=training.pipeline.arn,
+        )
+        Tags.of(self).add("project", "millrace")
+        Tags.of(self).add("environment", environment)
+
+
+def main() -> None:
+    """Synthesize the environment named by `-c environment=...`, or all of them."""
+    app = App()
+    chosen = app.node.try_get_context("environment")
+    for environment in [chosen] if chosen else ENVIRONMENTS:
+        Platform(app, environment, load(environment))
+    pack = AwsSolutionsChecks(app)
+    Validations.of(app).add_plugins(Explained(app, pack), pack)
+    app.synth()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SettingsError as error:
+        sys.exit(str(error))

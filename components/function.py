@@ -1,0 +1,59 @@
+"""A Python Lambda function with its own log group and a role that holds only what it is granted."""
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from components.base import ROOT, Deployment
+from components.permissions import allow, before, use_key
+
+
+class Function(lambda_.Function):
+    """`lambda/<folder>` as a function: newest runtime, encrypted environment and logs, no managed policy."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        deployment: Deployment,
+        *,
+        folder: str,
+        key: kms.IKey,
+        description: str,
+        handler: str = "handler.handler",
+        timeout: Duration | None = None,
+        memory_mb: int = 256,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        log_group = logs.LogGroup(
+            scope,
+            f"{construct_id}Logs",
+            encryption_key=key,
+            retention=logs.RetentionDays.ONE_YEAR if deployment.retain else logs.RetentionDays.ONE_WEEK,
+            removal_policy=deployment.removal_policy,
+        )
+        role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
+        use_key(role, key)
+        super().__init__(
+            scope,
+            construct_id,
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            architecture=lambda_.Architecture.ARM_64,
+            code=lambda_.Code.from_asset(str(ROOT / "lambda" / folder), exclude=["__pycache__", "*.pyc"]),
+            handler=handler,
+            description=description,
+            role=role.without_policy_updates(),  # it holds what is listed here and what its stack allows it
+            log_group=log_group,
+            timeout=timeout or Duration.seconds(30),
+            memory_size=memory_mb,
+            environment=dict(environment or {}),
+            environment_encryption=key,
+        )
+        self.permissions = role
+        before(role, self)

@@ -1,0 +1,175 @@
+"""A container image built in AWS from folders of this repository, so that nobody needs Docker."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import jsii
+from aws_cdk import (
+    AssetHashType,
+    BundlingOptions,
+    CustomResource,
+    DockerImage,
+    Duration,
+    ILocalBundling,
+)
+from aws_cdk import aws_codebuild as codebuild
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from components.base import ROOT, Deployment
+from components.findings import explain
+from components.function import Function
+from components.permissions import allow, before, read_objects, sign_in_to_registry, use_key
+
+_BUILD_MINUTES = 13  # the function that waits for the build may run for 15
+
+
+class ImageBuild(Construct):
+    """An ECR repository, a CodeBuild project, and a custom resource that builds one image and waits for it.
+
+    `context` maps the names at the top of the build context to paths in this repository; it must hold a Dockerfile.
+    `uri` resolves only once the image is in the repository, so whatever uses it is created after it.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        deployment: Deployment,
+        *,
+        context: Mapping[str, str],
+        key: kms.IKey,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.repository = ecr.Repository(
+            self,
+            "Repository",
+            image_tag_mutability=ecr.TagMutability.IMMUTABLE,
+            image_scan_on_push=True,
+            encryption=ecr.RepositoryEncryption.KMS,
+            encryption_key=key,
+            lifecycle_rules=[ecr.LifecycleRule(max_image_count=10)],
+            removal_policy=deployment.removal_policy,
+            empty_on_delete=not deployment.retain,
+        )
+        source = _context_asset(self, context)
+        project = self._project(deployment, source, key)
+        builder = Function(
+            self,
+            "StartBuild",
+            deployment,
+            folder="custom_resources",
+            handler="build_image.handler",
+            key=key,
+            description="Starts the image build and answers CloudFormation when it has ended",
+            timeout=Duration.minutes(15),
+        )
+        allow(builder.permissions, ["codebuild:StartBuild", "codebuild:BatchGetBuilds"], project.project_arn)
+        image = CustomResource(
+            self,
+            "Image",
+            resource_type="Custom::ImageBuild",
+            service_token=builder.function_arn,
+            properties={
+                "ProjectName": project.project_name,
+                "RepositoryUri": self.repository.repository_uri,
+                "ImageTag": source.asset_hash[:32],
+            },
+            service_timeout=Duration.minutes(15),
+        )
+        self.uri = image.get_att_string("ImageUri")
+
+    def _project(self, deployment: Deployment, source: s3_assets.Asset, key: kms.IKey) -> codebuild.Project:
+        log_group = logs.LogGroup(
+            self,
+            "BuildLogs",
+            encryption_key=key,
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=deployment.removal_policy,
+        )
+        role = iam.Role(self, "BuildRole", assumed_by=iam.ServicePrincipal("codebuild.amazonaws.com"))
+        read_objects(role, source.bucket, "")
+        allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
+        allow(role, _PUSH, self.repository.repository_arn)
+        sign_in_to_registry(role)
+        use_key(role, key)
+        project = codebuild.Project(
+            self,
+            "Build",
+            role=role.without_policy_updates(),
+            description="Builds the image and pushes it under the hash of its sources",
+            source=codebuild.Source.s3(bucket=source.bucket, path=source.s3_object_key),
+            environment=codebuild.BuildEnvironment(
+                build_image=codebuild.LinuxBuildImage.STANDARD_7_0,
+                compute_type=codebuild.ComputeType.SMALL,
+                privileged=True,
+            ),
+            build_spec=codebuild.BuildSpec.from_object(_BUILD_SPEC),
+            encryption_key=key,
+            timeout=Duration.minutes(_BUILD_MINUTES),
+            logging=codebuild.LoggingOptions(cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=log_group)),
+        )
+        before(role, project)
+        explain(project, "CB3", "docker build needs the privileged mode")
+        return project
+
+
+_PUSH = [
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:CompleteLayerUpload",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:InitiateLayerUpload",
+    "ecr:PutImage",
+    "ecr:UploadLayerPart",
+]
+_BUILD_SPEC = {
+    "version": "0.2",
+    "phases": {
+        "pre_build": {
+            "commands": [
+                'aws ecr get-login-password | docker login --username AWS --password-stdin "${REPOSITORY_URI%%/*}"'
+            ]
+        },
+        "build": {"commands": ['docker build --tag "$REPOSITORY_URI:$IMAGE_TAG" .']},
+        "post_build": {
+            "commands": [
+                'test "$CODEBUILD_BUILD_SUCCEEDING" = 1',
+                'docker push "$REPOSITORY_URI:$IMAGE_TAG"',
+            ]
+        },
+    },
+}
+
+
+def _context_asset(scope: Construct, context: Mapping[str, str]) -> s3_assets.Asset:
+    """Zip the named paths into one build context; its hash is that of their content alone."""
+    return s3_assets.Asset(
+        scope,
+        "Context",
+        path=str(ROOT / "containers"),
+        asset_hash_type=AssetHashType.OUTPUT,
+        bundling=BundlingOptions(image=DockerImage.from_registry("never-pulled"), local=_Copy(context)),
+    )
+
+
+@jsii.implements(ILocalBundling)
+class _Copy:
+    """Gathers the context with plain file copies: no Docker at synth."""
+
+    def __init__(self, context: Mapping[str, str]) -> None:
+        self.context = dict(context)
+
+    def try_bundle(self, output_dir: str, *_args: object, **_options: object) -> bool:
+        for name, path in self.context.items():
+            source, target = ROOT / path, Path(output_dir) / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+            else:
+                shutil.copy2(source, target)
+        return True

@@ -1,0 +1,10 @@
+"""Production: data is kept, jobs run in private subnets, two instances in two zones serve, people approve models."""
+
+SETTINGS = {
+    "prefix": "millrace-production",
+    "foundation": {"zones": 3, "interface_endpoints": True},
+    "streaming": {"mode": "on-demand", "retention_hours": 168, "buffer_mib": 128, "buffer_seconds": 300},
+    "catalog_etl": {"workers": 4, "batch_seconds": 900},
+    "serving": {"kind": "realtime", "instance_count": 2},
+    "monitoring": {"drifted_features": 2, "approve_retrained": False},
+}

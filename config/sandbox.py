@@ -1,0 +1,10 @@
+"""Sandbox: cheap, deleted without a trace, deployed to the local cloud by `make demo`."""
+
+SETTINGS = {
+    "prefix": "millrace-sandbox",
+    "retain": False,
+    "streaming": {"mode": "provisioned", "shards": 1, "buffer_seconds": 60},
+    "catalog_etl": {"batch_seconds": 30},
+    "serving": {"kind": "serverless"},
+    "monitoring": {"approve_retrained": True},
+}

@@ -1,0 +1,10 @@
+"""Staging: production's shape at the smallest size, to rehearse deployments and roll-outs in."""
+
+SETTINGS = {
+    "prefix": "millrace-staging",
+    "foundation": {"zones": 2, "interface_endpoints": True},
+    "streaming": {"mode": "on-demand", "retention_hours": 72},
+    "catalog_etl": {"batch_seconds": 300},
+    "serving": {"kind": "realtime", "instance_count": 2},
+    "monitoring": {"approve_retrained": True},
+}

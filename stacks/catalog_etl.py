@@ -1,0 +1,179 @@
+"""Catalogue and ETL: new raw flights are cleaned, joined with weather, planes and airports, and catalogued.
+
+Provisions  a Glue job and the workflow whose event trigger starts it when objects arrive under raw; the EventBridge
+            rule that feeds the trigger; the curated table; an Athena workgroup with a first question saved in it.
+Inputs      a KMS key, the raw, curated and athena-results buckets, the catalogue database.
+Outputs     `table`, `workgroup`.
+Costs       nothing idle; a Glue run of two G.1X workers is about $0.02 a minute, Athena $5 a TB scanned.
+Copy        this file, components/{base,parquet_table}.py, schemas and glue_jobs.
+"""
+
+from aws_cdk import Aws, CfnOutput, Duration
+from aws_cdk import aws_athena as athena
+from aws_cdk import aws_events as events
+from aws_cdk import aws_glue as glue
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+from pydantic import Field
+
+from components.base import ROOT, Deployment, Layer, Options
+from components.parquet_table import DayPartitionedTable
+from components.permissions import allow_any_of, before, read_objects, replace_objects, use_key
+from schemas import flights
+
+PREFIX = "flights/"
+REFERENCE_PREFIX = "reference/"
+STATE_PREFIX = "_state/"
+
+
+class CatalogEtlOptions(Options):
+    workers: int = Field(2, ge=2, le=100, description="G.1X workers of the Glue job")
+    timeout_minutes: int = Field(30, ge=5, le=480, description="minutes after which a run is stopped")
+    batch_objects: int = Field(100, ge=1, le=100, description="new raw objects that start a run at once")
+    batch_seconds: int = Field(60, ge=1, le=900, description="seconds after the first new raw object that start one")
+
+
+class CatalogEtl(Layer):
+    """Raw zone -> Glue job -> curated, catalogued Parquet -> Athena."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        deployment: Deployment,
+        options: CatalogEtlOptions,
+        *,
+        key: kms.IKey,
+        raw: s3.IBucket,
+        curated: s3.IBucket,
+        athena_results: s3.IBucket,
+        database: glue.IDatabase,
+    ) -> None:
+        super().__init__(scope, construct_id, deployment, "Millrace: raw flights to curated, catalogued Parquet")
+        job = self._job(options, key, raw, curated)
+        workflow = self._workflow(options, job)
+        self._start_on_new_objects(raw, workflow)
+        self.table = DayPartitionedTable(
+            self,
+            "CuratedFlights",
+            database=database,
+            bucket=curated,
+            prefix=PREFIX,
+            table_name="flights",
+            columns=flights.CURATED_COLUMNS,
+            description="One row per flight, with weather, plane and destination",
+        )
+        self.workgroup = self._workgroup(key, athena_results, database)
+        CfnOutput(self, "WorkGroupName", value=self.workgroup.ref)
+        CfnOutput(self, "GlueWorkflowName", value=workflow.workflow_name)
+        CfnOutput(self, "GlueJobName", value=job.job_name)
+        CfnOutput(self, "CuratedTableName", value=self.table.table_name)
+
+    def _job(
+        self, options: CatalogEtlOptions, key: kms.IKey, raw: s3.IBucket, curated: s3.IBucket
+    ) -> glue.PySparkEtlJob:
+        role = iam.Role(self, "JobRole", assumed_by=iam.ServicePrincipal("glue.amazonaws.com"))
+        script = s3_assets.Asset(self, "Script", path=str(ROOT / "glue_jobs" / "curate_flights.py"))
+        read_objects(role, script.bucket, "")
+        read_objects(role, raw, PREFIX, REFERENCE_PREFIX)
+        replace_objects(role, curated, PREFIX, STATE_PREFIX)
+        use_key(role, key)
+        allow_any_of(
+            role,
+            "Glue names the log groups of its jobs itself",
+            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:AssociateKmsKey"],
+            f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws-glue/*",
+            finding=r".*:log-group:/aws-glue/\*",
+        )
+        security = glue.SecurityConfiguration(
+            self,
+            "Encryption",
+            s3_encryption=glue.S3Encryption.kms(key),
+            cloud_watch_encryption=glue.CloudWatchEncryption.kms(key),
+            job_bookmarks_encryption=glue.JobBookmarksEncryption.client_side_kms(key),
+        )
+        job = glue.PySparkEtlJob(
+            self,
+            "CurateFlights",
+            description="Raw flights, deduplicated and joined with weather, planes and airports, to curated",
+            role=role.without_policy_updates(),
+            script=glue.Code.from_bucket(script.bucket, script.s3_object_key),
+            glue_version=glue.GlueVersion.V5_1,
+            worker_configuration=glue.WorkerConfiguration(
+                worker_type=glue.WorkerType.G_1X, number_of_workers=options.workers
+            ),
+            timeout=Duration.minutes(options.timeout_minutes),
+            max_concurrent_runs=1,
+            job_run_queuing_enabled=True,
+            security_configuration=security,
+            default_arguments={
+                "--raw_path": raw.s3_url_for_object(PREFIX),
+                "--reference_path": raw.s3_url_for_object(REFERENCE_PREFIX),
+                "--curated_path": curated.s3_url_for_object(PREFIX),
+                "--state_path": curated.s3_url_for_object(f"{STATE_PREFIX}flights.json"),
+            },
+        )
+        before(role, job)
+        return job
+
+    def _workflow(self, options: CatalogEtlOptions, job: glue.PySparkEtlJob) -> glue.Workflow:
+        workflow = glue.Workflow(self, "Workflow", description="Curates flights whenever raw ones have arrived")
+        workflow.add_event_trigger(
+            "OnNewRawObjects",
+            event_batching_condition=glue.EventBatchingCondition(
+                batch_size=options.batch_objects, batch_window=Duration.seconds(options.batch_seconds)
+            ),
+            actions=[glue.Action.job(job)],
+        )
+        return workflow
+
+    def _start_on_new_objects(self, raw: s3.IBucket, workflow: glue.Workflow) -> None:
+        role = iam.Role(self, "NotifyRole", assumed_by=iam.ServicePrincipal("events.amazonaws.com"))
+        role.add_to_policy(iam.PolicyStatement(actions=["glue:notifyEvent"], resources=[workflow.workflow_arn]))
+        rule = events.Rule(
+            self,
+            "RawObjectCreated",
+            description="Tells the workflow of each new object of raw flights",
+            event_pattern=events.EventPattern(
+                source=["aws.s3"],
+                detail_type=["Object Created"],
+                detail={"bucket": {"name": [raw.bucket_name]}, "object": {"key": [{"prefix": PREFIX}]}},
+            ),
+        )
+        cfn_rule = rule.node.default_child  # the library has no target for a Glue workflow
+        cfn_rule.targets = [
+            events.CfnRule.TargetProperty(id="Workflow", arn=workflow.workflow_arn, role_arn=role.role_arn)
+        ]
+
+    def _workgroup(self, key: kms.IKey, athena_results: s3.IBucket, database: glue.IDatabase) -> athena.CfnWorkGroup:
+        workgroup = athena.CfnWorkGroup(
+            self,
+            "WorkGroup",
+            name=f"{self.deployment.prefix}-flights",
+            recursive_delete_option=not self.deployment.retain,
+            work_group_configuration=athena.CfnWorkGroup.WorkGroupConfigurationProperty(
+                enforce_work_group_configuration=True,
+                publish_cloud_watch_metrics_enabled=True,
+                bytes_scanned_cutoff_per_query=10 * 1024**3,
+                result_configuration=athena.CfnWorkGroup.ResultConfigurationProperty(
+                    output_location=athena_results.s3_url_for_object("results/"),
+                    encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(
+                        encryption_option="SSE_KMS", kms_key=key.key_arn
+                    ),
+                ),
+            ),
+        )
+        per_month = athena.CfnNamedQuery(
+            self,
+            "FlightsPerMonth",
+            name="Flights per month",
+            database=database.database_name,
+            work_group=workgroup.ref,
+            query_string=f"SELECT year, month, count(*) AS flights FROM {self.table.table_name} "  # noqa: S608
+            "WHERE year = 2013 GROUP BY year, month ORDER BY year, month",
+        )
+        per_month.node.add_dependency(workgroup)
+        return workgroup

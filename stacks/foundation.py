@@ -1,0 +1,123 @@
+"""Foundation: the key, the network and the ML image that every other layer builds on.
+
+Provisions  a KMS key with yearly rotation; a VPC of private subnets with an S3 gateway endpoint and flow logs;
+            an ECR repository and the ML image in it, built by CodeBuild during the first deploy.
+Outputs     `key`, `vpc`, `image`.
+Costs       $1 a month for the key; an image build of about 5 minutes ($0.03); $7.30 a month and zone for each
+            interface endpoint, if any. The network itself is free.
+Copy        this file, components/{base,function,image_build}.py, lambda/custom_resources, containers/ml and ml.
+"""
+
+from aws_cdk import Aws, CfnOutput, CrossStackReferences, Duration, ReferenceStrength
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+from pydantic import Field
+
+from components.base import Deployment, Layer, Options
+from components.image_build import ImageBuild
+
+IMAGE_CONTEXT = {
+    "Dockerfile": "containers/ml/Dockerfile",
+    "requirements.txt": "containers/ml/requirements.txt",
+    "bin": "containers/ml/bin",
+    "ml": "ml",
+}
+INTERFACE_ENDPOINTS = (
+    "ECR",
+    "ECR_DOCKER",
+    "CLOUDWATCH_LOGS",
+    "CLOUDWATCH_MONITORING",
+    "KMS",
+    "SAGEMAKER_API",
+    "STS",
+)
+
+
+class FoundationOptions(Options):
+    zones: int = Field(2, ge=2, le=3, description="availability zones of the network")
+    interface_endpoints: bool = Field(
+        False, description="reach AWS from the private subnets; without them jobs run outside the VPC"
+    )
+
+
+class Foundation(Layer):
+    """The key, the network and the ML image."""
+
+    def __init__(self, scope: Construct, construct_id: str, deployment: Deployment, options: FoundationOptions) -> None:
+        super().__init__(scope, construct_id, deployment, "Millrace: key, network and ML image")
+        self.key = self._key()
+        self.vpc = self._network(options)
+        self.image = ImageBuild(self, "MlImage", deployment, context=IMAGE_CONTEXT, key=self.key)
+
+        for lasting in (self.key, self.vpc):  # an import that goes stale here would cost data, not a redeploy
+            CrossStackReferences.of(lasting).produce(ReferenceStrength.STRONG)
+        CfnOutput(self, "ImageUri", value=self.image.uri, description="The ML image: trains, processes and serves")
+        CfnOutput(self, "DataKeyArn", value=self.key.key_arn, description="Encrypts everything at rest")
+
+    def _key(self) -> kms.Key:
+        deployment = self.deployment
+        key = kms.Key(
+            self,
+            "Key",
+            description=f"{deployment.prefix}: everything at rest",
+            enable_key_rotation=True,
+            pending_window=Duration.days(30 if deployment.retain else 7),
+            removal_policy=deployment.removal_policy,
+        )
+        key.add_alias(f"alias/{deployment.prefix}")
+        logs_arn = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:*"
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="EncryptLogGroups",
+                principals=[iam.ServicePrincipal("logs.amazonaws.com")],
+                actions=[
+                    "kms:Encrypt",
+                    "kms:Decrypt",
+                    "kms:ReEncrypt*",
+                    "kms:GenerateDataKey*",
+                    "kms:DescribeKey",
+                ],
+                resources=["*"],  # in a key policy: this key
+                conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": logs_arn}},
+            )
+        )
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="PublishAlarmsToEncryptedTopics",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+                resources=["*"],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        return key
+
+    def _network(self, options: FoundationOptions) -> ec2.Vpc:
+        vpc = ec2.Vpc(
+            self,
+            "Network",
+            max_azs=options.zones,
+            nat_gateways=0,
+            subnet_configuration=[
+                ec2.SubnetConfiguration(name="private", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=20)
+            ],
+            gateway_endpoints={
+                "S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3),
+            },
+            restrict_default_security_group=False,  # a custom resource for what no resource here uses
+        )
+        flow_logs = logs.LogGroup(
+            self,
+            "FlowLogs",
+            encryption_key=self.key,
+            retention=logs.RetentionDays.ONE_YEAR if self.deployment.retain else logs.RetentionDays.ONE_WEEK,
+            removal_policy=self.deployment.removal_policy,
+        )
+        vpc.add_flow_log("All", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs))
+        if options.interface_endpoints:
+            for name in INTERFACE_ENDPOINTS:
+                vpc.add_interface_endpoint(name.title(), service=getattr(ec2.InterfaceVpcEndpointAwsService, name))
+        return vpc

@@ -1,0 +1,145 @@
+"""Serving: an endpoint that answers with the approved model, and the roll-out that an approval sets off.
+
+Provisions  a model, endpoint configuration and endpoint; a predict function that calls it and captures what it
+            answered; the approval rule and the function that puts an approved model package into this stack.
+Inputs      a KMS key, the ML image, a VPC (real-time only), the models and captured buckets, the package group's name.
+Outputs     `endpoint_name`, `predict`.
+Parameter   ModelPackageArn: the model that serves; by default the image's baseline, the base rate. CloudFormation
+            alone writes the endpoint: a later `cdk deploy` keeps the parameter, and a roll-out that fails rolls back.
+Costs       serverless: nothing idle, $0.00004 a second and 2 GB in use; real-time: two ml.c7i.large $4.30 a day.
+Copy        this file, components/{base,function,endpoint,sagemaker_role}.py, lambda/predict and lambda/deploy_model.
+"""
+
+from aws_cdk import Aws, CfnOutput, CfnParameter, Duration
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from components.base import Deployment, Layer
+from components.endpoint import BASELINE, Endpoint, EndpointOptions
+from components.findings import explain
+from components.function import Function
+from components.permissions import allow, read_objects, write_objects
+from components.sagemaker_role import ContainerRole
+
+MODELS_PREFIX = "pipelines/"
+
+
+class ServingOptions(EndpointOptions):
+    """How the endpoint is billed and sized."""
+
+
+class Serving(Layer):
+    """Approved package -> endpoint -> predictions and their capture."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        deployment: Deployment,
+        options: ServingOptions,
+        *,
+        key: kms.IKey,
+        vpc: ec2.IVpc | None,
+        repository: ecr.IRepository,
+        image_uri: str,
+        models: s3.IBucket,
+        captured: s3.IBucket,
+        model_package_group: str,
+    ) -> None:
+        super().__init__(scope, construct_id, deployment, "Millrace: the endpoint and its roll-out")
+        package = CfnParameter(
+            self,
+            "ModelPackageArn",
+            default=BASELINE,
+            description=f"Model package that serves, or {BASELINE!r}",
+        )
+        self.endpoint_name = f"{deployment.prefix}-flight-delays"
+        role = ContainerRole(
+            self,
+            "ModelRole",
+            repository=repository,
+            key=key,
+            log_groups=[f"/aws/sagemaker/Endpoints/{self.endpoint_name}"],
+        )
+        read_objects(role, models, MODELS_PREFIX)
+        if options.kind == "realtime":
+            write_objects(role, captured, f"{self.endpoint_name}/")
+        endpoint = Endpoint(
+            self,
+            "FlightDelays",
+            options,
+            name=self.endpoint_name,
+            image_uri=image_uri,
+            package=package,
+            role=role,
+            key=key,
+            vpc=vpc,
+            captured=captured,
+        )
+        self.predict = self._predict(options, key, captured, endpoint)
+        self._deploy_on_approval(key, package, model_package_group)
+        CfnOutput(self, "EndpointName", value=self.endpoint_name)
+        CfnOutput(self, "PredictFunctionName", value=self.predict.function_name)
+
+    def _predict(self, options: ServingOptions, key: kms.IKey, captured: s3.IBucket, endpoint: Endpoint) -> Function:
+        predict = Function(
+            self,
+            "Predict",
+            self.deployment,
+            folder="predict",
+            key=key,
+            description="Answers for flights from the endpoint and captures what it answered",
+            environment={
+                "ENDPOINT_NAME": self.endpoint_name,
+                # A real-time endpoint captures by itself; serverless can't, so the function does.
+                "CAPTURE_BUCKET": captured.bucket_name if options.kind == "serverless" else "",
+            },
+        )
+        allow(
+            predict.permissions,
+            ["sagemaker:InvokeEndpoint"],
+            f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}:endpoint/{self.endpoint_name}",
+        )
+        if options.kind == "serverless":
+            write_objects(predict.permissions, captured, f"{self.endpoint_name}/")
+        return predict
+
+    def _deploy_on_approval(self, key: kms.IKey, package: CfnParameter, model_package_group: str) -> None:
+        deploy = Function(
+            self,
+            "DeployModel",
+            self.deployment,
+            folder="deploy_model",
+            key=key,
+            description="Puts an approved model package into this stack's parameter",
+            timeout=Duration.minutes(15),
+            environment={"STACK_NAME": Aws.STACK_NAME, "PARAMETER": package.logical_id},
+        )
+        allow(deploy.permissions, ["cloudformation:DescribeStacks", "cloudformation:UpdateStack"], Aws.STACK_ID)
+        undelivered = sqs.Queue(
+            self,
+            "UndeliveredApprovals",
+            encryption=sqs.QueueEncryption.KMS,
+            encryption_master_key=key,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+            removal_policy=self.deployment.removal_policy,
+        )
+        explain(undelivered, "SQS3", "it is the dead-letter queue of the approval rule")
+        events.Rule(
+            self,
+            "PackageApproved",
+            description="An approved model package replaces the one that serves",
+            event_pattern=events.EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=["SageMaker Model Package State Change"],
+                detail={"ModelPackageGroupName": [model_package_group], "ModelApprovalStatus": ["Approved"]},
+            ),
+            targets=[targets.LambdaFunction(deploy, dead_letter_queue=undelivered, retry_attempts=8)],
+        )
