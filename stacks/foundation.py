@@ -17,6 +17,7 @@ from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
+from components.findings import explain
 from components.image_build import ImageBuild
 
 IMAGE_CONTEXT = {
@@ -25,15 +26,16 @@ IMAGE_CONTEXT = {
     "bin": "containers/ml/bin",
     "ml": "ml",
 }
-INTERFACE_ENDPOINTS = (
-    "ECR",
-    "ECR_DOCKER",
-    "CLOUDWATCH_LOGS",
-    "CLOUDWATCH_MONITORING",
-    "KMS",
-    "SAGEMAKER_API",
-    "STS",
-)
+_SERVICES = ec2.InterfaceVpcEndpointAwsService
+INTERFACE_ENDPOINTS = {
+    "Ecr": _SERVICES.ECR,
+    "EcrDocker": _SERVICES.ECR_DOCKER,
+    "Logs": _SERVICES.CLOUDWATCH_LOGS,
+    "Metrics": _SERVICES.CLOUDWATCH_MONITORING,
+    "Kms": _SERVICES.KMS,
+    "SageMaker": _SERVICES.SAGEMAKER_API,
+    "Sts": _SERVICES.STS,
+}
 
 
 class FoundationOptions(Options):
@@ -118,6 +120,18 @@ class Foundation(Layer):
         )
         vpc.add_flow_log("All", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs))
         if options.interface_endpoints:
-            for name in INTERFACE_ENDPOINTS:
-                vpc.add_interface_endpoint(name.title(), service=getattr(ec2.InterfaceVpcEndpointAwsService, name))
+            self._add_interface_endpoints(vpc)
         return vpc
+
+    def _add_interface_endpoints(self, vpc: ec2.Vpc) -> None:
+        group = ec2.SecurityGroup(
+            self,
+            "EndpointsGroup",
+            vpc=vpc,
+            description="Interface endpoints: HTTPS from the VPC",
+            allow_all_outbound=False,
+        )
+        group.add_ingress_rule(ec2.Peer.ipv4(vpc.vpc_cidr_block), ec2.Port.HTTPS, "the VPC")
+        explain(group, "EC23", "the rule can't read a reference; the range is the VPC's own")
+        for name, service in INTERFACE_ENDPOINTS.items():
+            vpc.add_interface_endpoint(name, service=service, security_groups=[group], open=False)

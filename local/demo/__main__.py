@@ -1,0 +1,268 @@
+"""`python -m local.demo`: the whole platform on this machine, on real flights, through AWS's APIs alone."""
+
+import argparse
+import json
+import platform as machine
+import shutil
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from config.settings import load
+from local import deploy, tools
+from local.cloud import Cloud
+from local.demo import accounting, ingest, loop, report, serving
+from local.demo.platform import Happened, LinkBrokenError, Platform, utc_now
+from local.limits import NOT_EMULATED
+
+ENVIRONMENT = "sandbox"
+FOLDER = tools.ROOT / "build" / "demo"
+WHY = (
+    "a prediction is wanted before departure, when the departure delay is not known yet; "
+    "with it the model would be better and too late"
+)
+
+
+@dataclass
+class Plan:
+    """How much of 2013 to replay. The year's data are the same; a smaller plan takes fewer days of each month."""
+
+    days: str = "1-31"
+    april_days: int = 30
+    july_split: int = 17  # the first day of July that retraining keeps out, for the evaluation
+
+    @classmethod
+    def first_days(cls, days: int) -> "Plan":
+        """Only the first `days` days of each month."""
+        return cls(f"1-{days}", days, days // 2 + 1)
+
+    @property
+    def july_holdout(self) -> int:
+        """Days of July kept out."""
+        return int(self.days.partition("-")[2]) - self.july_split + 1
+
+
+@dataclass
+class Demo:
+    """The demo's state: what each step found goes into `facts`, the report."""
+
+    cloud: Cloud
+    plan: Plan
+    console: Console
+    folder: Path = FOLDER
+    facts: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    happened: list[Happened] = field(default_factory=list)
+
+    @property
+    def ledger(self) -> Path:
+        """What the producer says it sent."""
+        return self.folder / "ledger.csv"
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Show a step's progress and its time; gives the function that shows the last thing it did."""
+        started = time.monotonic()
+        with self.console.status(name) as status:
+            last = [""]
+
+            def show(text: str) -> None:
+                last[0] = text
+                elapsed = time.monotonic() - started
+                status.update(f"{name} [dim]{elapsed:.0f} s[/dim] {text[:100]}")
+
+            yield show
+        self.seconds[name] = round(time.monotonic() - started, 1)
+        self.console.print(f"[green]✓[/green] {name:<44} {self.seconds[name]:>7.1f} s  [dim]{last[0][:90]}[/dim]")
+
+    def tell(self, *events: Happened) -> None:
+        """Note events of the loop."""
+        self.happened += events
+
+
+def start_and_deploy(demo: Demo) -> Platform:
+    """A fresh local cloud with every stack of the sandbox, deployed by the real CDK CLI."""
+    with demo.step("start the local cloud") as show:
+        demo.cloud.stop()
+        demo.cloud.start()
+        show(demo.cloud.endpoint)
+    with demo.step("synthesize, bootstrap and deploy") as show:
+        for line in deploy.deploy(demo.cloud, ENVIRONMENT):
+            show(line)
+    platform = Platform(demo.cloud.session(), load(ENVIRONMENT).prefix)
+    created = deploy.created(demo.cloud)
+    demo.facts["resources"] = {"deployed": created.types, "not_created": created.missing}
+    return platform
+
+
+def replay(demo: Demo, platform: Platform, months: str) -> None:
+    """Send months of flights and wait until every one is where it belongs."""
+    since = ingest.now()
+    name = f"months {months}" if "-" in months else f"month {months}"
+    with demo.step(f"replay {name}") as show:
+        ingest.send(platform, ingest.Replay(months, demo.plan.days), demo.ledger, demo.cloud.environment(), show)
+    with demo.step(f"land {name} in raw and quarantine") as show:
+        ingest.wait_until_landed(platform, ingest.acknowledged(demo.ledger), show)
+    with demo.step(f"curate {name}") as show:
+        ingest.wait_until_curated(platform, since, show)
+
+
+def account(demo: Demo, platform: Platform) -> None:
+    """Count every event from S3. Raises LinkBrokenError when it does not add up."""
+    with demo.step("account for every event") as show:
+        found = accounting.check(
+            platform.client("s3"),
+            raw_bucket=platform.outputs["RawBucketName"],
+            curated_bucket=platform.outputs["CuratedBucketName"],
+            quarantine_bucket=platform.outputs["QuarantineBucketName"],
+            ledger=demo.ledger,
+        )
+        demo.facts |= {
+            "records_sent": found.records_sent,
+            "records_curated": found.records_curated,
+            "records_quarantined": found.records_quarantined,
+            "records_duplicate": found.records_duplicate,
+            "accounting_problems": found.problems(),
+            "months": ingest.flights_per_month(platform),
+        }
+        if problems := found.problems():
+            raise LinkBrokenError("accounting", "; ".join(problems))
+        show(f"{found.records_sent:,} sent, {found.records_curated:,} curated")
+
+
+def train_and_serve(demo: Demo, platform: Platform) -> None:
+    """Train on January to March, approve, and let the new endpoint answer for April."""
+    april = f"2013-04-{demo.plan.april_days:02d}"
+    with demo.step("train on January to March") as show:
+        show("features, train, evaluate, gate, register")
+        execution = serving.train(platform, "before_departure", april, demo.plan.april_days)
+        package = serving.registered(platform, execution)
+        show(package.rpartition("/")[2])
+    with demo.step("train with the departure delay, to compare"):
+        comparison = serving.train(platform, "at_departure", april, demo.plan.april_days)
+        platform.pipeline_ended(comparison, "training pipeline")
+        compared = serving.evaluation(platform, comparison)["metrics"]["auc"]["value"]
+    with demo.step("approve and roll out") as show:
+        serving.approve(platform, package)
+        show(f"in service {serving.wait_until_served(platform, package):%H:%M:%S}")
+    with demo.step("answer for April") as show:
+        since = utc_now()
+        rows = serving.flights(platform, "year = 2013 AND month = 4")
+        scored = serving.score(platform, rows, show)
+        show(f"AUC {scored.auc:.3f}")
+    demo.facts["model"] = {
+        "served": "before_departure",
+        "why": WHY,
+        "package": package,
+        "auc_april": {"before_departure": scored.auc, "at_departure": compared},
+        "roc": {"april_before_departure": scored.curve},
+    }
+    with demo.step("measure the endpoint") as show:
+        demo.facts["endpoint"] = serving.latency(platform, rows) | {"captured": scored.captured}
+        show(f"p50 {demo.facts['endpoint']['p50_ms']} ms, p99 {demo.facts['endpoint']['p99_ms']} ms")
+    with demo.step("look for drift in April") as show:
+        verdict, event = loop.monitor(platform, since)
+        demo.facts["drift"] = {"april": verdict}
+        demo.tell(Happened(event.at, "April is monitored", event.detail))
+        show(event.detail)
+
+
+def close_the_loop(demo: Demo, platform: Platform) -> None:
+    """July arrives: drift, alarm, notice, retraining, registration, approval and replacement, all by themselves."""
+    inbox = loop.Inbox(platform)
+    with demo.step("answer for July") as show:
+        since = utc_now()
+        rows = serving.flights(platform, "year = 2013 AND month = 7")
+        frozen = serving.score(platform, rows, show)
+    with demo.step("look for drift in July") as show:
+        loop.wait_for_quiet(platform, since)
+        started = utc_now()
+        verdict, event = loop.monitor(platform, since)
+        demo.facts["drift"]["july"] = verdict
+        demo.tell(event)
+        show(event.detail)
+    with demo.step("drift alarm and its notice") as show:
+        alarm = loop.wait_for_alarm(platform, started)
+        notice = loop.wait_for_notice(platform, inbox)
+        demo.tell(alarm, notice)
+        show(notice.detail)
+    with demo.step("retrain, register, approve") as show:
+        package, events = loop.wait_for_retraining(platform, started)
+        demo.tell(*events)
+        show(events[-1].detail)
+    with demo.step("replace the model") as show:
+        at = serving.wait_until_served(platform, package)
+        demo.tell(Happened(at, "new model in service", package.rpartition("/")[2]))
+        late = [row for row in rows if int(row["time_hour"][8:10]) >= demo.plan.july_split]
+        retrained = serving.score(platform, late, show)
+    held_out = [int(row["time_hour"][8:10]) >= demo.plan.july_split for row in rows]
+    frozen_late = serving.Scored(
+        [p for p, kept in zip(frozen.probability, held_out, strict=True) if kept],
+        [late for late, kept in zip(frozen.late, held_out, strict=True) if kept],
+    )
+    model = demo.facts["model"]
+    model["auc_july"] = {"frozen": frozen_late.auc, "retrained": retrained.auc}
+    model["july_window"] = f"{demo.plan.july_split} to {demo.plan.days.partition('-')[2]} July"
+    model["roc"] |= {"july_frozen": frozen_late.curve, "july_retrained": retrained.curve}
+    demo.facts["endpoint"]["captured"] += frozen.captured + retrained.captured
+    inbox.close()
+
+
+def run(demo: Demo) -> Path:
+    """Every step in order; returns the report's path. Raises LinkBrokenError or ToolError."""
+    started = time.monotonic()
+    shutil.rmtree(demo.folder, ignore_errors=True)
+    demo.folder.mkdir(parents=True)
+    platform = start_and_deploy(demo)
+    replay(demo, platform, "1-4")
+    account(demo, platform)
+    train_and_serve(demo, platform)
+    replay(demo, platform, "7")
+    account(demo, platform)
+    close_the_loop(demo, platform)
+    demo.facts |= {
+        "generated_at": utc_now().isoformat(timespec="seconds"),
+        "environment": ENVIRONMENT,
+        "millrace_version": tomllib.loads((tools.ROOT / "pyproject.toml").read_text())["project"]["version"],
+        "python": machine.python_version(),
+        "seconds_total": round(time.monotonic() - started, 1),
+        "seconds": demo.seconds,
+        "loop": [asdict(event) | {"at": event.at.isoformat()} for event in sorted(demo.happened, key=lambda e: e.at)],
+        "not_emulated": list(NOT_EMULATED),
+    }
+    return report.write(demo.facts, demo.folder)
+
+
+def main() -> int:
+    """Run the demo; on a broken link say which, keep the local cloud for a look, and exit with 1."""
+    parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
+    parser.add_argument("--days", type=int, help="replay only the first days of each month: quicker, rougher figures")
+    options = parser.parse_args()
+    plan = Plan.first_days(options.days) if options.days else Plan()
+    demo = Demo(Cloud(), plan, Console(highlight=False))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        path = run(demo)
+    except KeyboardInterrupt:
+        demo.cloud.stop()
+        demo.console.print("stopped; nothing is left running")
+        return 130
+    except (LinkBrokenError, tools.ToolError) as error:
+        (demo.folder / "failed.json").write_text(json.dumps({"link": getattr(error, "link", None), "error": str(error)}))
+        demo.console.print(f"[red]✗[/red] {error}", markup=True)
+        demo.console.print(f"The local cloud's log is {demo.cloud.log}. `make destroy-local` removes everything.")
+        return 1
+    demo.console.print(f"\nReport: {path}\nThe platform still runs at {demo.cloud.endpoint}; make destroy-local ends it.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

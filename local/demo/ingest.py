@@ -1,0 +1,142 @@
+"""The demo's first part, and July's: flights go in, and curated rows come out."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.demo.platform import LinkBrokenError, Platform, wait_for, wait_while_it_moves
+from local.tools import ROOT
+
+STALLED_SECONDS = 60  # without any progress, a link counts as broken
+# What the local cloud adds to a trigger's own batch window before a run is visible.
+TRIGGER_SLACK_SECONDS = 30
+JOB_SECONDS = 300  # the longest run to expect
+FAILED = ("FAILED", "ERROR", "TIMEOUT", "STOPPED")
+
+Show = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Flights to send: months of 2013, and days of each month."""
+
+    months: str
+    days: str
+
+
+def send(platform: Platform, replay: Replay, ledger: Path, environment: dict[str, str], show: Show) -> None:
+    """Run the producer as a user would; it appends to `ledger`. Raises LinkBrokenError with what it printed last."""
+    command = [sys.executable, "-m", "producers", "--environment", "sandbox", "--prefix", platform.prefix]
+    command += ["--months", replay.months, "--days", replay.days, "--ledger", str(ledger)]
+    lines: list[str] = []
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        for line in process.stdout or ():
+            lines.append(line.strip())
+            show(lines[-1])
+    if process.returncode:
+        raise LinkBrokenError("producer", "\n".join(lines[-10:]))
+
+
+def wait_until_landed(platform: Platform, sent: int, show: Show) -> None:
+    """Wait until each acknowledged record is a raw row or a quarantined document."""
+
+    def landed() -> int:
+        return raw_rows(platform) + sum(1 for _ in platform.keys("QuarantineBucketName", "flights/"))
+
+    wait_while_it_moves(
+        "event source",
+        f"records of {platform.outputs['StreamName']} in raw and quarantine",
+        landed,
+        sent,
+        stalled_seconds=STALLED_SECONDS + delivery_seconds(platform),
+        show=lambda count: show(f"{count:,} of {sent:,} landed"),
+    )
+
+
+def raw_rows(platform: Platform) -> int:
+    """Rows of raw flights, repeated ones included."""
+    return int(platform.query(f"SELECT count(*) AS n FROM {platform.outputs['RawTableName']}")[0]["n"])  # noqa: S608
+
+
+def delivery_seconds(platform: Platform) -> int:
+    """How long the delivery stream may hold records back, as deployed."""
+    stream = platform.client("firehose").describe_delivery_stream(
+        DeliveryStreamName=platform.outputs["DeliveryStreamName"]
+    )["DeliveryStreamDescription"]
+    return stream["Destinations"][0]["ExtendedS3DestinationDescription"]["BufferingHints"]["IntervalInSeconds"]
+
+
+def wait_until_curated(platform: Platform, since: float, show: Show) -> None:
+    """Wait until job runs that the workflow's own trigger began after `since` have curated every raw flight."""
+    wanted = int(
+        platform.query(f"SELECT count(DISTINCT event_id) AS n FROM {platform.outputs['RawTableName']}")[0]["n"]  # noqa: S608
+    )
+    gathering = batch_seconds(platform) + TRIGGER_SLACK_SECONDS
+    wait_for(
+        "Glue trigger",
+        f"a run of {platform.outputs['GlueJobName']}",
+        lambda: job_runs(platform, since) or None,
+        seconds=gathering,
+    )
+
+    def curated() -> int:
+        runs = job_runs(platform, since)
+        for run in runs:
+            if run["JobRunState"] in FAILED:
+                raise LinkBrokenError("Glue job", f"{run['Id']} {run['JobRunState']}: {run.get('ErrorMessage')}")
+        finished = all(run["JobRunState"] == "SUCCEEDED" for run in runs)
+        return curated_rows(platform) if finished else -len(runs)  # a running job is replacing partitions
+
+    wait_while_it_moves(
+        "Glue job",
+        f"flights in {platform.outputs['CuratedTableName']}",
+        curated,
+        wanted,
+        stalled_seconds=gathering + JOB_SECONDS,
+        show=lambda count: show(f"{count:,} of {wanted:,} curated" if count >= 0 else f"Glue job run {-count}"),
+    )
+
+
+def job_runs(platform: Platform, since: float) -> list[dict[str, Any]]:
+    """Runs of the Glue job begun after `since` (seconds since 1970) by a trigger."""
+    runs = platform.client("glue").get_job_runs(JobName=platform.outputs["GlueJobName"])["JobRuns"]
+    return [run for run in runs if run.get("TriggerName") and run["StartedOn"].timestamp() >= since]
+
+
+def batch_seconds(platform: Platform) -> int:
+    """How long the workflow's event trigger gathers objects, as deployed."""
+    pages = platform.client("glue").get_paginator("get_triggers").paginate()
+    triggers = [trigger for page in pages for trigger in page["Triggers"]]
+    ours = [trigger for trigger in triggers if trigger.get("WorkflowName") == platform.outputs["GlueWorkflowName"]]
+    return max(trigger["EventBatchingCondition"]["BatchWindow"] for trigger in ours)
+
+
+def curated_rows(platform: Platform) -> int:
+    """Rows of curated flights."""
+    return int(platform.query(f"SELECT count(*) AS n FROM {platform.outputs['CuratedTableName']}")[0]["n"])  # noqa: S608
+
+
+def flights_per_month(platform: Platform) -> list[dict[str, int]]:
+    """Curated flights per month, by Athena."""
+    rows = platform.query(
+        f"SELECT year, month, count(*) AS flights FROM {platform.outputs['CuratedTableName']} "  # noqa: S608
+        "GROUP BY year, month ORDER BY year, month"
+    )
+    return [{name: int(value) for name, value in row.items()} for row in rows]
+
+
+def acknowledged(ledger: Path) -> int:
+    """Records that Kinesis took, by the producer's ledger."""
+    lines = ledger.read_text().splitlines()[1:]
+    return sum(int(line.rsplit(",", 1)[1]) for line in lines if line.split(",")[2] != "oversize")
+
+
+def now() -> float:
+    """Seconds since 1970, rounded down: AWS reports some times in whole seconds."""
+    return float(int(time.time()))

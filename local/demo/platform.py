@@ -1,0 +1,148 @@
+"""The deployed platform as any client sees it: stack outputs, AWS APIs, and the links that must hold."""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, TypeVar
+
+from local.cloud import Session
+
+T = TypeVar("T")
+POLL_SECONDS = 0.5
+LAYERS = ("foundation", "data-lake", "streaming", "catalog-etl", "training", "serving", "monitoring")
+
+
+class LinkBrokenError(RuntimeError):
+    """A link of the platform did not carry: `link` names it."""
+
+    def __init__(self, link: str, detail: str) -> None:
+        super().__init__(f"{link}: {detail}")
+        self.link = link
+
+
+@dataclass(frozen=True)
+class Happened:
+    """Something the platform did by itself, and when."""
+
+    at: datetime
+    event: str
+    detail: str
+
+
+class Platform:
+    """One environment, looked up by its stacks' outputs; every call goes to an AWS API."""
+
+    def __init__(self, session: Session, prefix: str) -> None:
+        self.session = session
+        self.prefix = prefix
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        """A boto3 client, made once."""
+        if service not in self._clients:
+            self._clients[service] = self.session.client(service)
+        return self._clients[service]
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """Outputs of all stacks by key. Raises LinkBrokenError when a stack is missing."""
+        found: dict[str, str] = {}
+        deployed = {stack["StackName"]: stack for stack in self.stacks()}
+        for layer in LAYERS:
+            name = f"{self.prefix}-{layer}"
+            if name not in deployed:
+                raise LinkBrokenError("deployment", f"there is no stack {name}; deploy it first")
+            found |= {item["OutputKey"]: item["OutputValue"] for item in deployed[name].get("Outputs", [])}
+        return found
+
+    def stacks(self) -> list[dict[str, Any]]:
+        """Descriptions of all stacks."""
+        pages = self.client("cloudformation").get_paginator("describe_stacks").paginate()
+        return [stack for page in pages for stack in page["Stacks"]]
+
+    def keys(self, output: str, prefix: str = "") -> Iterator[str]:
+        """Keys in the bucket of an output."""
+        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.outputs[output], Prefix=prefix)
+        return (item["Key"] for page in pages for item in page.get("Contents", []))
+
+    def read(self, bucket: str, key: str) -> bytes:
+        """An object's bytes."""
+        return self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def query(self, sql: str) -> list[dict[str, str]]:
+        """Rows of an Athena query in the platform's workgroup, every value as text. Raises LinkBrokenError."""
+        athena = self.client("athena")
+        execution = athena.start_query_execution(
+            QueryString=sql,
+            WorkGroup=self.outputs["WorkGroupName"],
+            QueryExecutionContext={"Database": self.outputs["DatabaseName"]},
+        )["QueryExecutionId"]
+
+        def ended() -> dict[str, Any] | None:
+            found = athena.get_query_execution(QueryExecutionId=execution)["QueryExecution"]
+            return found if found["Status"]["State"] in ("SUCCEEDED", "FAILED", "CANCELLED") else None
+
+        result = wait_for("Athena", f"the end of {sql!r}", ended, seconds=300)
+        if result["Status"]["State"] != "SUCCEEDED":
+            raise LinkBrokenError("Athena", f"{result['Status'].get('StateChangeReason')} in {sql!r}")
+        bucket, _, key = result["ResultConfiguration"]["OutputLocation"].removeprefix("s3://").partition("/")
+        return list(csv.DictReader(io.StringIO(self.read(bucket, key).decode())))
+
+    def run_pipeline(self, output: str, parameters: dict[str, str]) -> str:
+        """Start the SageMaker pipeline of an output; returns the execution's ARN."""
+        return self.client("sagemaker").start_pipeline_execution(
+            PipelineName=self.outputs[output],
+            PipelineParameters=[{"Name": name, "Value": value} for name, value in parameters.items()],
+        )["PipelineExecutionArn"]
+
+    def pipeline_ended(self, execution: str, link: str, seconds: float = 900) -> dict[str, Any]:
+        """Wait for an execution's success and return its description. Raises LinkBrokenError with its reason."""
+        sagemaker = self.client("sagemaker")
+
+        def ended() -> dict[str, Any] | None:
+            found = sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
+            return found if found["PipelineExecutionStatus"] in ("Succeeded", "Failed", "Stopped") else None
+
+        found = wait_for(link, f"the end of {execution}", ended, seconds=seconds)
+        if found["PipelineExecutionStatus"] != "Succeeded":
+            raise LinkBrokenError(link, f"{execution} {found['PipelineExecutionStatus']}: {found.get('FailureReason')}")
+        return found
+
+    def steps(self, execution: str) -> dict[str, dict[str, Any]]:
+        """The steps of a pipeline execution by name."""
+        found = self.client("sagemaker").list_pipeline_execution_steps(PipelineExecutionArn=execution, MaxResults=100)
+        return {step["StepName"]: step for step in found["PipelineExecutionSteps"]}
+
+
+def wait_for(link: str, what: str, probe: Callable[[], T | None], *, seconds: float) -> T:
+    """Ask `probe` until it answers something. Raises LinkBrokenError that names the link after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while (answer := probe()) is None:
+        if time.monotonic() > deadline:
+            raise LinkBrokenError(link, f"waited {seconds:.0f} s in vain for {what}")
+        time.sleep(POLL_SECONDS)
+    return answer
+
+
+def wait_while_it_moves(
+    link: str, what: str, count: Callable[[], int], goal: int, *, stalled_seconds: float, show: Callable[[int], None]
+) -> None:
+    """Wait until `count` reaches `goal`. Raises LinkBrokenError when it has not moved for `stalled_seconds`."""
+    seen, moved = -1, time.monotonic()
+    while (now := count()) < goal:
+        if now != seen:
+            seen, moved = now, time.monotonic()
+            show(now)
+        elif time.monotonic() - moved > stalled_seconds:
+            raise LinkBrokenError(link, f"{what}: {now:,} of {goal:,}, and none more for {stalled_seconds:.0f} s")
+        time.sleep(POLL_SECONDS)
+    show(now)
+
+
+def utc_now() -> datetime:
+    """The current time, with its zone."""
+    return datetime.now(UTC)

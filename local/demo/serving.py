@@ -1,0 +1,178 @@
+"""The demo's second part: a model is trained, approved and rolled out, and answers for flights it has not seen."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from local.demo.platform import LinkBrokenError, Platform, wait_for
+
+Show = Callable[[str], None]
+
+APPROVAL_SECONDS = 60  # from an approval to the update of the serving stack
+ROLL_OUT_SECONDS = 300
+FLIGHTS_PER_REQUEST = 200
+LATENCY_REQUESTS = 500
+LATE_MINUTES = 15
+CURVE_POINTS = 200
+
+# What a client knows of a flight before it departs; weather is that of the scheduled hour.
+TEXTS = ("carrier", "origin", "dest", "time_hour", "manufacturer", "model", "engine")
+NUMBERS = tuple(
+    "sched_dep_time sched_arr_time hour minute distance "
+    "temp dewp humid wind_dir wind_speed wind_gust precip pressure visib "
+    "plane_year engines seats dest_lat dest_lon dest_alt".split()
+)
+
+
+@dataclass
+class Scored:
+    """Flights with what the platform answered for them and what came true."""
+
+    probability: list[float] = field(default_factory=list)
+    late: list[bool] = field(default_factory=list)
+    captured: int = 0  # requests, each of which leaves a captured record
+
+    @property
+    def auc(self) -> float:
+        """Area under the ROC curve: the share of (late, punctual) pairs in the right order; ties count half."""
+        score, late = np.array(self.probability), np.array(self.late)
+        order = np.argsort(score, kind="stable")
+        _, group, size = np.unique(score[order], return_inverse=True, return_counts=True)
+        rank = np.empty(len(score))
+        rank[order] = (np.cumsum(size) - (size - 1) / 2)[group]
+        positives = late.sum()
+        return float((rank[late].sum() - positives * (positives + 1) / 2) / (positives * (~late).sum()))
+
+    @property
+    def curve(self) -> list[list[float]]:
+        """Points (false positive rate, true positive rate) of the ROC curve, at most CURVE_POINTS."""
+        late = np.array(self.late)[np.argsort(-np.array(self.probability), kind="stable")]
+        true, false = np.cumsum(late) / late.sum(), np.cumsum(~late) / (~late).sum()
+        at = np.unique(np.linspace(0, len(late) - 1, CURVE_POINTS - 1).astype(int))
+        return [[0.0, 0.0], *([round(float(false[i]), 4), round(float(true[i]), 4)] for i in at)]
+
+
+def train(platform: Platform, feature_set: str, through: str, holdout_days: int) -> str:
+    """Start a training run on flights up to `through`, judged on the last days; returns the execution's ARN."""
+    return platform.run_pipeline(
+        "TrainingPipelineName",
+        {"FeatureSet": feature_set, "DataThrough": through, "HoldoutDays": str(holdout_days)},
+    )
+
+
+def registered(platform: Platform, execution: str) -> str:
+    """The model package an execution registered. Raises LinkBrokenError when its gate let none through."""
+    platform.pipeline_ended(execution, "training pipeline")
+    step = platform.steps(execution).get("Register")
+    if not step:
+        metrics = evaluation(platform, execution)["metrics"]
+        raise LinkBrokenError("gate", f"{execution} registered nothing; the evaluation says {metrics}")
+    return step["Metadata"]["RegisterModel"]["Arn"]
+
+
+def evaluation(platform: Platform, execution: str) -> dict[str, Any]:
+    """The evaluation that an execution wrote."""
+    job = platform.steps(execution)["Evaluate"]["Metadata"]["ProcessingJob"]["Arn"].rpartition("/")[2]
+    outputs = platform.client("sagemaker").describe_processing_job(ProcessingJobName=job)["ProcessingOutputConfig"]
+    uri = outputs["Outputs"][0]["S3Output"]["S3Uri"].removeprefix("s3://").rstrip("/")
+    bucket, _, key = uri.partition("/")
+    return json.loads(platform.read(bucket, f"{key}/evaluation.json"))
+
+
+def approve(platform: Platform, package: str) -> None:
+    """What a person does in the console."""
+    platform.client("sagemaker").update_model_package(
+        ModelPackageArn=package, ModelApprovalStatus="Approved", ApprovalDescription="approved in the demo"
+    )
+
+
+def wait_until_served(platform: Platform, package: str) -> datetime:
+    """Wait until the approval rule has put `package` into service; returns when the roll-out was complete."""
+    formation = platform.client("cloudformation")
+    name = f"{platform.prefix}-serving"
+
+    def stack() -> dict[str, Any]:
+        return formation.describe_stacks(StackName=name)["Stacks"][0]
+
+    def updating() -> bool | None:
+        given = {item["ParameterKey"]: item["ParameterValue"] for item in stack()["Parameters"]}
+        return True if given["ModelPackageArn"] == package else None
+
+    wait_for("approval rule", f"the update of {name} to {package}", updating, seconds=APPROVAL_SECONDS)
+
+    def updated() -> dict[str, Any] | None:
+        found = stack()
+        return None if found["StackStatus"].endswith("IN_PROGRESS") else found
+
+    found = wait_for("roll-out", f"the end of the update of {name}", updated, seconds=ROLL_OUT_SECONDS)
+    if found["StackStatus"] != "UPDATE_COMPLETE":
+        raise LinkBrokenError("roll-out", f"{name} is {found['StackStatus']}: {found.get('StackStatusReason')}")
+    return platform.client("sagemaker").describe_endpoint(EndpointName=platform.outputs["EndpointName"])[
+        "LastModifiedTime"
+    ]
+
+
+def flights(platform: Platform, where: str) -> list[dict[str, Any]]:
+    """Curated flights that arrived, as the client's requests plus "arr_delay"."""
+    columns = ", ".join((*TEXTS, *NUMBERS, "arr_delay"))
+    rows = platform.query(
+        f"SELECT {columns} FROM {platform.outputs['CuratedTableName']} "  # noqa: S608
+        f"WHERE {where} AND arr_delay IS NOT NULL"
+    )
+    return [_typed(row) for row in rows]
+
+
+def _typed(row: dict[str, str]) -> dict[str, Any]:
+    typed: dict[str, Any] = {name: row[name] or None for name in TEXTS}
+    return typed | {name: float(row[name]) if row[name] else None for name in (*NUMBERS, "arr_delay")}
+
+
+def score(platform: Platform, rows: Sequence[dict[str, Any]], show: Show) -> Scored:
+    """Ask the predict function for every flight, many in a request."""
+    scored = Scored()
+    for batch in _batches(rows, FLIGHTS_PER_REQUEST):
+        scored.probability += predict(platform, batch)
+        scored.late += [row["arr_delay"] > LATE_MINUTES for row in batch]
+        scored.captured += 1
+        show(f"{len(scored.late):,} of {len(rows):,} flights answered")
+    return scored
+
+
+def predict(platform: Platform, batch: Sequence[dict[str, Any]]) -> list[float]:
+    """The probabilities that these flights arrive late, from the predict function."""
+    answer = platform.client("lambda").invoke(
+        FunctionName=platform.outputs["PredictFunctionName"], Payload=json.dumps({"body": _body(batch)})
+    )
+    payload = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise LinkBrokenError("predict function", payload.get("errorMessage", str(payload)))
+    return payload["predictions"]
+
+
+def _body(batch: Sequence[dict[str, Any]]) -> str:
+    return "\n".join(json.dumps({name: value for name, value in row.items() if name != "arr_delay"}) for row in batch)
+
+
+def _batches(rows: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def latency(platform: Platform, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Milliseconds of single-flight requests to the endpoint itself, one after the other, after a warm-up."""
+    runtime = platform.client("sagemaker-runtime")
+    taken = []
+    for row in [*rows[:20], *rows[:LATENCY_REQUESTS]]:
+        body = _body([row])
+        started = time.perf_counter()
+        runtime.invoke_endpoint(
+            EndpointName=platform.outputs["EndpointName"], ContentType="application/jsonlines", Body=body
+        )["Body"].read()
+        taken.append((time.perf_counter() - started) * 1000)
+    counted = taken[20:]
+    p50, p99 = np.percentile(counted, [50, 99])
+    return {"p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2), "requests": len(counted)}
