@@ -1,0 +1,252 @@
+"""The SageMaker hook's API against boto3: requests, registry, jobs and endpoints."""
+
+import io
+import json
+import tarfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.cloud import Cloud
+from tests.local.sagemaker_fake import (
+    ACCOUNT,
+    IMAGE,
+    ROLE,
+    Client,
+    Events,
+    heard,
+    in_service,
+    package,
+    prepared,
+    processed,
+    processing,
+    serving,
+    trained,
+    training,
+    within,
+)
+
+
+@pytest.fixture(scope="module")
+def aws(cloud: Cloud) -> Client:
+    """Clients of the local cloud, which has the fake image."""
+    return prepared(cloud)
+
+
+@pytest.fixture(scope="module")
+def sagemaker(aws: Client) -> Any:
+    """The SageMaker client."""
+    return aws("sagemaker")
+
+
+@pytest.fixture
+def events(aws: Client) -> Iterator[Events]:
+    """Reads the events since the test began."""
+    with heard(aws) as read:
+        yield read
+
+
+def test_requests_are_judged_by_the_service_model(sagemaker: Any) -> None:
+    with pytest.raises(ClientError, match=r"ModelName.*above the maximum 63"):
+        sagemaker.create_model(ModelName="m" * 64, ExecutionRoleArn=ROLE)
+    with pytest.raises(ClientError, match="ExecutionRoleArn: 'not a role but long enough' does not match"):
+        sagemaker.create_model(ModelName="m", ExecutionRoleArn="not a role but long enough")
+    with pytest.raises(ClientError, match="ModelApprovalStatus: 'Maybe' is not one of"):
+        sagemaker.list_model_packages(ModelApprovalStatus="Maybe")
+    with pytest.raises(ClientError, match=r"UnknownOperationException.*ListDomains is not in local/hooks"):
+        sagemaker.list_domains()
+    with pytest.raises(ClientError, match=r"the local cloud does not do CheckpointConfig\.S3Uri"):
+        sagemaker.create_training_job(**training(CheckpointConfig={"S3Uri": "s3://fake/checkpoints"}))
+
+
+def test_a_field_that_is_missing_is_named(cloud: Any) -> None:
+    headers = {"X-Amz-Target": "SageMaker.CreateModel", "Content-Type": "application/x-amz-json-1.1"}
+    request = urllib.request.Request(cloud.endpoint, b"{}", headers)  # noqa: S310
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)  # noqa: S310
+    answer = json.loads(refused.value.read())
+    assert answer["__type"] == "ValidationException"
+    assert 'Missing required parameter in input: "ModelName"' in answer["Message"]
+
+
+def test_models_are_kept_listed_tagged_and_deleted(sagemaker: Any) -> None:
+    request = {"ModelName": "kept", "ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": IMAGE}}
+    arn = sagemaker.create_model(**request, Tags=[{"Key": "a", "Value": "1"}])["ModelArn"]
+    assert arn == f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model/kept"
+    with pytest.raises(ClientError, match="already existing"):
+        sagemaker.create_model(**request)
+    described = sagemaker.describe_model(ModelName="kept")
+    assert request.items() <= described.items()
+    assert "Tags" not in described
+    sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "a", "Value": "2"}, {"Key": "b", "Value": "3"}])
+    assert [tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]] == ["2", "3"]
+    sagemaker.create_model(**request | {"ModelName": "kept-later"})
+    newest = sagemaker.list_models(NameContains="kept")["Models"]
+    assert [model["ModelName"] for model in newest] == ["kept-later", "kept"]
+    by_name = {"NameContains": "kept", "SortBy": "Name", "SortOrder": "Ascending"}
+    first = sagemaker.list_models(**by_name, MaxResults=1)
+    second = sagemaker.list_models(**by_name, NextToken=first["NextToken"])
+    assert [page["Models"][0]["ModelName"] for page in (first, second)] == ["kept", "kept-later"]
+    sagemaker.delete_model(ModelName="kept")
+    with pytest.raises(ClientError, match=r"ValidationException.*Could not find model \"kept\""):
+        sagemaker.describe_model(ModelName="kept")
+
+
+def test_the_registry_versions_approves_and_tells(sagemaker: Any, events: Events) -> None:
+    group = sagemaker.create_model_package_group(ModelPackageGroupName="late")["ModelPackageGroupArn"]
+    given = {"InferenceSpecification": {"Containers": [{"Image": IMAGE}], "SupportedContentTypes": ["text/csv"],
+                                        "SupportedResponseMIMETypes": ["text/csv"]}}
+    first, second = (sagemaker.create_model_package(**given, **more)["ModelPackageArn"] for more in (
+        {"ModelPackageGroupName": "late"}, {"ModelPackageGroupName": group, "ModelApprovalStatus": "Approved"}))
+    assert [arn.rpartition(":model-package/")[2] for arn in (first, second)] == ["late/1", "late/2"]
+    listed = sagemaker.list_model_packages(ModelPackageGroupName="late")["ModelPackageSummaryList"]
+    assert [item["ModelPackageVersion"] for item in listed] == [2, 1]
+    approved = sagemaker.list_model_packages(ModelPackageGroupName="late", ModelApprovalStatus="Approved")
+    assert [item["ModelPackageArn"] for item in approved["ModelPackageSummaryList"]] == [second]
+    assert sagemaker.list_model_packages()["ModelPackageSummaryList"] == []
+
+    with pytest.raises(ClientError, match="PendingManualApproval, not Approved"):
+        sagemaker.create_model(ModelName="early", ExecutionRoleArn=ROLE, PrimaryContainer={"ModelPackageName": first})
+    sagemaker.update_model_package(ModelPackageArn=first, ModelApprovalStatus="Approved", ApprovalDescription="good")
+    assert sagemaker.describe_model_package(ModelPackageName=first)["ModelApprovalStatus"] == "Approved"
+    told = [event["detail"] for event in events("SageMaker Model Package State Change")]
+    assert [(detail["ModelPackageVersion"], detail["ModelApprovalStatus"]) for detail in told] == [
+        (1, "PendingManualApproval"), (2, "Approved"), (1, "Approved")]
+    assert told[2]["UpdatedModelPackageFields"] == ["ApprovalDescription", "ModelApprovalStatus"]
+    wanted = {"ModelPackageArn": first, "ModelPackageGroupName": "late", "ModelPackageStatus": "Completed"}
+    assert wanted.items() <= told[2].items()
+
+    with pytest.raises(ClientError, match="ConflictException"):
+        sagemaker.delete_model_package_group(ModelPackageGroupName="late")
+    for arn in (first, second):
+        sagemaker.delete_model_package(ModelPackageName=arn)
+    sagemaker.delete_model_package_group(ModelPackageGroupName="late")
+    with pytest.raises(ClientError, match="Could not find model package group"):
+        sagemaker.describe_model_package_group(ModelPackageGroupName="late")
+
+
+def test_training_keeps_the_container_contract(aws: Client, sagemaker: Any, events: Events) -> None:
+    job = trained(sagemaker, training(TrainingJobName="good", HyperParameters={"answer": "yes"}))
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Completed", "Completed"), job
+    assert job["ModelArtifacts"]["S3ModelArtifacts"] == "s3://fake/out/good/output/model.tar.gz"
+    for name, member, text in (("model", "answer.txt", "yes"), ("output", "rows.json", '["a.csv", "deep"]')):
+        body = aws("s3").get_object(Bucket="fake", Key=f"out/good/output/{name}.tar.gz")["Body"].read()
+        with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+            assert (file := archive.extractfile(f"./{member}")) and file.read().decode() == text
+    streams = aws("logs").describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix="good/")
+    lines = aws("logs").get_log_events(logGroupName="/aws/sagemaker/TrainingJobs",
+                                       logStreamName=streams["logStreams"][0]["logStreamName"])["events"]
+    assert lines[0]["message"] == "training on ['localhost'] good"
+    told = [event["detail"] for event in events("SageMaker Training Job State Change")]
+    assert [detail["TrainingJobStatus"] for detail in told] == ["InProgress", "Completed"]
+    assert told[1]["TrainingEndTime"] > 1_700_000_000_000  # milliseconds
+
+
+def test_training_fails_stops_and_times_out_with_a_reason(sagemaker: Any) -> None:
+    asked = {"a": training(HyperParameters={"fail": "no rows left"}),
+             "b": training(HyperParameters={"sleep": "30"}, StoppingCondition={"MaxRuntimeInSeconds": 1}),
+             "c": training() | {"AlgorithmSpecification": {
+                 "TrainingImage": IMAGE.replace("fake:1", "fake:2"), "TrainingInputMode": "File"}}}
+    with ThreadPoolExecutor() as pool:
+        jobs = dict(zip(asked, pool.map(lambda request: trained(sagemaker, request), asked.values()), strict=True))
+    assert jobs["a"]["TrainingJobStatus"] == "Failed"
+    assert jobs["a"]["FailureReason"].startswith("AlgorithmError: no rows left, exit code: 3")
+    assert jobs["b"]["TrainingJobStatus"] == "Stopped"
+    assert "MaxRuntimeInSeconds, 1" in jobs["b"]["FailureReason"]
+    assert "fake:2 is not in ECR" in jobs["c"]["FailureReason"]
+
+
+def test_processing_moves_its_inputs_and_outputs(aws: Client, sagemaker: Any, events: Events) -> None:
+    sagemaker.create_processing_job(**processing(ProcessingJobName="good"))
+    assert processed(sagemaker, "good")["ProcessingJobStatus"] == "Completed", processed(sagemaker, "good")
+    body = aws("s3").get_object(Bucket="fake", Key="processed/joined.txt")["Body"].read()
+    assert body == b"1\n2\n"  # in/ alone: inner/ is another folder
+    told = [event["detail"]["ProcessingJobStatus"] for event in events("SageMaker Processing Job State Change")]
+    assert told == ["InProgress", "Completed"]
+
+    sagemaker.create_processing_job(**processing(ProcessingJobName="bad", Environment={"FAIL": "too few rows"}))
+    failed = processed(sagemaker, "bad")
+    assert failed["ProcessingJobStatus"] == "Failed"
+    assert "too few rows, exit code: 1" in failed["FailureReason"]
+
+    nothing = processing(ProcessingJobName="empty")
+    nothing["ProcessingInputs"][0]["S3Input"]["S3Uri"] = "s3://fake/nothing"
+    sagemaker.create_processing_job(**nothing)
+    assert "No S3 objects found" in processed(sagemaker, "empty")["FailureReason"]
+
+
+def test_processing_can_be_stopped(sagemaker: Any) -> None:
+    sagemaker.create_processing_job(**processing(ProcessingJobName="slow", Environment={"SLEEP": "30"}))
+    sagemaker.stop_processing_job(ProcessingJobName="slow")
+    assert processed(sagemaker, "slow")["ProcessingJobStatus"] == "Stopped"
+    with pytest.raises(ClientError, match="is Stopped"):
+        sagemaker.stop_processing_job(ProcessingJobName="slow")
+
+
+def test_an_endpoint_answers_by_variant(aws: Client, sagemaker: Any, events: Events) -> None:
+    packaged = {"Image": IMAGE, "ModelDataUrl": package(aws, "endpoint", "from the package")}
+    baseline = {"Image": IMAGE, "Environment": {"ANSWER": "baseline here"}}
+    serving(sagemaker, "two", baseline, packaged, weights=(0.0, 1.0))
+    sagemaker.create_endpoint(EndpointName="two", EndpointConfigName="two")
+    with pytest.raises(ClientError, match="in-progress"):
+        sagemaker.delete_endpoint(EndpointName="two")
+    described = in_service(sagemaker, "two")
+    assert described["EndpointStatus"] == "InService", described
+    assert [variant["CurrentWeight"] for variant in described["ProductionVariants"]] == [0.0, 1.0]
+
+    runtime = aws("sagemaker-runtime")
+    answer = runtime.invoke_endpoint(EndpointName="two", Body=b"x", ContentType="text/csv")
+    assert (answer["ContentType"], answer["InvokedProductionVariant"]) == ("application/json", "V1")
+    assert json.loads(answer["Body"].read()) == {"answer": "from the package", "type": "text/csv"}
+    answer = runtime.invoke_endpoint(EndpointName="two", Body=b"x", TargetVariant="V0")
+    assert json.loads(answer["Body"].read())["answer"] == "baseline here"
+    with pytest.raises(ClientError, match="ModelError") as wrong:
+        runtime.invoke_endpoint(EndpointName="two", Body=b"boom")
+    assert wrong.value.response["OriginalStatusCode"] == 500
+    assert wrong.value.response["OriginalMessage"] == "it went wrong"
+    with pytest.raises(ClientError, match=r"ValidationError.*Endpoint three of account 000000000000 not found"):
+        runtime.invoke_endpoint(EndpointName="three", Body=b"x")
+
+    sagemaker.delete_endpoint(EndpointName="two")
+    with pytest.raises(ClientError, match="not found"):
+        runtime.invoke_endpoint(EndpointName="two", Body=b"x")
+    told = [event["detail"]["EndpointStatus"] for event in events("SageMaker Endpoint State Change")]
+    assert told == ["CREATING", "IN_SERVICE", "DELETING"]
+
+
+def test_an_update_fails_no_request_and_a_failing_one_changes_nothing(aws: Client, sagemaker: Any) -> None:
+    serving(sagemaker, "old", {"Image": IMAGE, "Environment": {"ANSWER": "old"}})
+    serving(sagemaker, "new", {"Image": IMAGE, "Environment": {"ANSWER": "new"}})
+    serving(sagemaker, "broken", {"Image": IMAGE, "Environment": {"BROKEN": "1"}})
+    sagemaker.create_endpoint(EndpointName="swap", EndpointConfigName="old")
+    assert in_service(sagemaker, "swap")["EndpointStatus"] == "InService"
+    answers, over, runtime = [], threading.Event(), aws("sagemaker-runtime")
+
+    def ask() -> None:
+        while not over.is_set():
+            answers.append(json.loads(runtime.invoke_endpoint(EndpointName="swap", Body=b"x")["Body"].read())["answer"])
+
+    with ThreadPoolExecutor(4) as pool:
+        askers = [pool.submit(ask) for _ in range(4)]
+        sagemaker.update_endpoint(EndpointName="swap", EndpointConfigName="broken")
+        failed = in_service(sagemaker, "swap")
+        within(5, lambda: len(answers) > 20)
+        sagemaker.update_endpoint(EndpointName="swap", EndpointConfigName="new")
+        done = in_service(sagemaker, "swap")
+        within(5, lambda: answers[-1] == "new")
+        over.set()
+    for asker in askers:
+        asker.result()
+    assert (failed["EndpointStatus"], failed["EndpointConfigName"]) == ("InService", "old")
+    assert "did not pass the ping health check" in failed["FailureReason"]
+    assert "no such model format" in failed["FailureReason"]
+    assert done["EndpointConfigName"] == "new"
+    assert "FailureReason" not in done
+    assert set(answers) == {"old", "new"}
+    sagemaker.delete_endpoint(EndpointName="swap")

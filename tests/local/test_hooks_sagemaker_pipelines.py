@@ -1,0 +1,267 @@
+"""The SageMaker hook's pipelines and CloudFormation types."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.cloud import Cloud
+from tests.local.sagemaker_fake import (
+    ACCOUNT,
+    IMAGE,
+    ROLE,
+    Client,
+    Events,
+    heard,
+    prepared,
+    processing,
+    training,
+    within,
+)
+
+
+@pytest.fixture(scope="module")
+def aws(cloud: Cloud) -> Client:
+    """Clients of the local cloud, which has the fake image."""
+    return prepared(cloud)
+
+
+@pytest.fixture(scope="module")
+def sagemaker(aws: Client) -> Any:
+    """The SageMaker client."""
+    return aws("sagemaker")
+
+
+@pytest.fixture
+def events(aws: Client) -> Iterator[Events]:
+    """Reads the events since the test began."""
+    with heard(aws) as read:
+        yield read
+
+
+def definition(auc: str = "0.9", fail: str = "") -> dict[str, Any]:
+    """Features, then training, then an evaluation that decides whether the model is registered."""
+    features, train, evaluate = processing(), training(), processing(Environment={"AUC": auc})
+    for request in (features, train, evaluate):
+        request.pop("TrainingJobName", request.pop("ProcessingJobName", None))
+    features["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] = {
+        "Std:Join": {"On": "/", "Values": ["s3://fake/pipe", {"Get": "Execution.PipelineExecutionId"}, "features"]}}
+    train["HyperParameters"] = {"answer": {"Get": "Parameters.Answer"}} | ({"fail": fail} if fail else {})
+    train["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = {
+        "Get": "Steps.Features.ProcessingOutputConfig.Outputs['out'].S3Output.S3Uri"}
+    evaluate["ProcessingInputs"][0]["S3Input"]["S3Uri"] = {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}
+    model = {"Image": IMAGE, "ModelDataUrl": {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}}
+    metric = {"PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.metrics"}, "Path": "metrics.auc.value"}
+    register = {"Name": "Register", "Type": "RegisterModel", "Arguments": {
+        "ModelPackageGroupName": "piped", "ModelApprovalStatus": {"Get": "Parameters.Approval"},
+        "InferenceSpecification": {"Containers": [model], "SupportedContentTypes": ["text/csv"],
+                                   "SupportedResponseMIMETypes": ["text/csv"]}}}
+    least, answer = {"Get": "Parameters.MinAuc"}, {"Get": "Parameters.Answer"}
+    conditions = [
+        {"Type": "GreaterThanOrEqualTo", "LeftValue": {"Std:JsonGet": metric}, "RightValue": least},
+        {"Type": "Not", "Expression": {"Type": "In", "QueryValue": answer, "Values": ["no", "never"]}},
+    ]
+    return {
+        "Version": "2020-12-01", "Metadata": {},
+        "Parameters": [
+            {"Name": "Answer", "Type": "String", "DefaultValue": "yes"},
+            {"Name": "MinAuc", "Type": "Float", "DefaultValue": 0.8},
+            {"Name": "Approval", "Type": "String", "DefaultValue": "PendingManualApproval",
+             "EnumValues": ["PendingManualApproval", "Approved"]},
+        ],
+        "Steps": [  # not in the order they run in
+            {"Name": "Gate", "Type": "Condition",
+             "Arguments": {"Conditions": conditions, "IfSteps": [register], "ElseSteps": []}},
+            {"Name": "Evaluate", "Type": "Processing", "Arguments": evaluate, "PropertyFiles": [
+                {"PropertyFileName": "metrics", "OutputName": "out", "FilePath": "metrics.json"}]},
+            {"Name": "Train", "Type": "Training", "Arguments": train},
+            {"Name": "Features", "Type": "Processing", "Arguments": features},
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def group(sagemaker: Any) -> str:
+    """The model package group that pipelines register in."""
+    sagemaker.create_model_package_group(ModelPackageGroupName="piped")
+    return "piped"
+
+
+def ended(sagemaker: Any, name: str, steps: dict[str, Any], **parameters: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Make a pipeline and run it: the execution's description and its steps by name."""
+    sagemaker.create_pipeline(PipelineName=name, PipelineDefinition=json.dumps(steps), RoleArn=ROLE,
+                              ClientRequestToken="t" * 32)
+    given = [{"Name": key, "Value": value} for key, value in parameters.items()]
+    arn = sagemaker.start_pipeline_execution(PipelineName=name, PipelineParameters=given)["PipelineExecutionArn"]
+    within(30, lambda: sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"]
+           != "Executing")
+    listed = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
+    return sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn), {step["StepName"]: step for step in listed}
+
+
+def test_a_pipeline_trains_judges_and_registers(sagemaker: Any, group: str, events: Events) -> None:
+    execution, steps = ended(sagemaker, "whole", definition(), Approval="Approved")
+    assert execution["PipelineExecutionStatus"] == "Succeeded", execution.get("FailureReason")
+    assert list(steps) == ["Register", "Gate", "Evaluate", "Train", "Features"]
+    assert steps["Gate"]["Metadata"] == {"Condition": {"Outcome": "True"}}
+    identity = execution["PipelineExecutionArn"].rpartition("/")[2]
+    assert f"training-job/pipelines-{identity}-Train-" in steps["Train"]["Metadata"]["TrainingJob"]["Arn"]
+    package = sagemaker.describe_model_package(ModelPackageName=steps["Register"]["Metadata"]["RegisterModel"]["Arn"])
+    assert package["ModelApprovalStatus"] == "Approved"
+    assert package["MetadataProperties"] == {"GeneratedBy": execution["PipelineExecutionArn"]}
+    assert package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"].endswith("/output/model.tar.gz")
+    told = [event["detail"] for event in events("SageMaker Model Building Pipeline Execution Status Change")]
+    assert [detail["currentPipelineExecutionStatus"] for detail in told] == ["Executing", "Succeeded"]
+    assert told[1]["previousPipelineExecutionStatus"] == "Executing"
+    registered = events("SageMaker Model Package State Change")
+    assert [event["detail"]["ModelApprovalStatus"] for event in registered] == ["Approved"]
+    listed = sagemaker.list_pipeline_executions(PipelineName="whole")["PipelineExecutionSummaries"]
+    assert [item["PipelineExecutionStatus"] for item in listed] == ["Succeeded"]
+    shown = sagemaker.describe_pipeline_definition_for_execution(PipelineExecutionArn=execution["PipelineExecutionArn"])
+    assert json.loads(shown["PipelineDefinition"]) == definition()
+
+
+def test_a_model_below_the_threshold_is_not_registered(sagemaker: Any, group: str) -> None:
+    execution, steps = ended(sagemaker, "weak", definition(auc="0.7"))
+    assert execution["PipelineExecutionStatus"] == "Succeeded", execution.get("FailureReason")
+    assert steps["Gate"]["Metadata"] == {"Condition": {"Outcome": "False"}}
+    assert "Register" not in steps
+
+
+def test_a_failing_step_fails_the_execution_with_its_reason(sagemaker: Any, group: str) -> None:
+    execution, steps = ended(sagemaker, "failing", definition(fail="too few rows"))
+    assert execution["PipelineExecutionStatus"] == "Failed"
+    assert "Train: AlgorithmError: too few rows" in execution["FailureReason"]
+    assert steps["Train"]["StepStatus"] == "Failed"
+    assert steps["Train"]["FailureReason"].startswith("AlgorithmError: too few rows")
+    assert steps.keys() == {"Features", "Train"}
+
+
+def test_independent_steps_run_at_the_same_time_and_stop_together(sagemaker: Any) -> None:
+    slow = processing(Environment={"SLEEP": "30"})
+    del slow["ProcessingJobName"]
+    steps = [{"Name": name, "Type": "Processing", "Arguments": slow} for name in ("One", "Two")]
+    text = json.dumps({"Version": "2020-12-01", "Steps": steps})
+    sagemaker.create_pipeline(PipelineName="slow", PipelineDefinition=text, RoleArn=ROLE, ClientRequestToken="t" * 32)
+    request = {"PipelineName": "slow", "ClientRequestToken": "s" * 32}
+    arn = sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"]
+    assert sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"] == arn
+    within(5, lambda: [step["StepStatus"] for step in sagemaker.list_pipeline_execution_steps(
+        PipelineExecutionArn=arn)["PipelineExecutionSteps"] if step["Metadata"]] == ["Executing", "Executing"])
+    sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
+    within(10, lambda: sagemaker.describe_pipeline_execution(
+        PipelineExecutionArn=arn)["PipelineExecutionStatus"] == "Stopped")
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"Steps": [{"Name": "A", "Type": "Processing", "DependsOn": ["B"]}]}, "no steps B"),
+    ({"Steps": [{"Name": "A", "Type": "Training", "DependsOn": ["A"]}]}, "wait for each other"),
+    ({"Version": "1"}, "Version"),
+])
+def test_a_broken_definition_is_refused(sagemaker: Any, change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ClientError, match=reason):
+        sagemaker.create_pipeline(PipelineName="broken", PipelineDefinition=json.dumps(definition() | change),
+                                  RoleArn=ROLE, ClientRequestToken="t" * 32)
+
+
+def test_a_start_is_refused_by_name(sagemaker: Any) -> None:
+    steps = definition() | {"Steps": [{"Name": "Ask", "Type": "Callback", "Arguments": {}}]}
+    with pytest.raises(ClientError, match=r"not Ask \(Callback\)"):
+        ended(sagemaker, "unknown", steps)
+    sagemaker.update_pipeline(PipelineName="unknown", PipelineDefinition=json.dumps(definition()))
+    for given, reason in (({"MinAuc": "high"}, "MinAuc: 'high' is not of type Float"), ({"Nope": "1"}, "Nope"),
+                          ({"Approval": "Maybe"}, "not one of")):
+        parameters = [{"Name": key, "Value": value} for key, value in given.items()]
+        with pytest.raises(ClientError, match=reason):
+            sagemaker.start_pipeline_execution(PipelineName="unknown", PipelineParameters=parameters)
+
+
+TEMPLATE = {
+    "Parameters": {name: {"Type": "String", "Default": ""} for name in ("Answer", "Broken")} | {
+        "Memory": {"Type": "Number", "Default": 1024}},
+    "Resources": {
+        "Model": {"Type": "AWS::SageMaker::Model", "Properties": {
+            "ExecutionRoleArn": ROLE, "PrimaryContainer": {
+                "Image": IMAGE, "Environment": {"ANSWER": {"Ref": "Answer"}, "BROKEN": {"Ref": "Broken"}}}}},
+        "Config": {"Type": "AWS::SageMaker::EndpointConfig", "Properties": {"ProductionVariants": [{
+            "VariantName": "AllTraffic", "ModelName": {"Fn::GetAtt": ["Model", "ModelName"]}, "InitialVariantWeight": 1,
+            "ServerlessConfig": {"MemorySizeInMB": {"Ref": "Memory"}, "MaxConcurrency": 5}}]}},
+        "Endpoint": {"Type": "AWS::SageMaker::Endpoint", "Properties": {
+            "EndpointName": "stacked", "EndpointConfigName": {"Fn::GetAtt": ["Config", "EndpointConfigName"]}}},
+        "Group": {"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": {"ModelPackageGroupName": "stacked"}},
+        "Pipeline": {"Type": "AWS::SageMaker::Pipeline", "Properties": {
+            "PipelineName": "stacked", "RoleArn": ROLE, "PipelineDescription": {"Ref": "Answer"},
+            "PipelineDefinition": {"PipelineDefinitionBody": json.dumps(definition())}}},
+    },
+    "Outputs": {"Model": {"Value": {"Ref": "Model"}}, "Pipeline": {"Value": {"Ref": "Pipeline"}},
+                "Group": {"Value": {"Fn::GetAtt": ["Group", "ModelPackageGroupArn"]}}},
+}
+
+
+def settled(formation: Any) -> dict[str, Any]:
+    """The stack, once nothing is under way with it."""
+    def stack() -> Any:
+        return formation.describe_stacks(StackName="stacked")["Stacks"][0]
+
+    within(30, lambda: not stack()["StackStatus"].endswith("PROGRESS"))
+    return stack()
+
+
+def test_a_stack_creates_updates_rolls_back_and_deletes(aws: Client, sagemaker: Any) -> None:
+    formation, runtime = aws("cloudformation"), aws("sagemaker-runtime")
+
+    def update(**parameters: str) -> dict[str, Any]:
+        given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        formation.update_stack(StackName="stacked", UsePreviousTemplate=True, Parameters=given)
+        return settled(formation)
+
+    def answer() -> str:
+        return json.loads(runtime.invoke_endpoint(EndpointName="stacked", Body=b"x")["Body"].read())["answer"]
+
+    def reasons() -> list[str]:
+        seen = formation.describe_stack_events(StackName="stacked")["StackEvents"]
+        return [event.get("ResourceStatusReason", "") for event in seen]
+
+    formation.create_stack(StackName="stacked", TemplateBody=json.dumps(TEMPLATE),
+                           Parameters=[{"ParameterKey": "Answer", "ParameterValue": "first"}])
+    stack = settled(formation)
+    assert stack["StackStatus"] == "CREATE_COMPLETE", reasons()
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    assert outputs["Model"].startswith(f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model/stacked-Model-")
+    assert (outputs["Pipeline"], outputs["Group"].rpartition("/")[2]) == ("stacked", "stacked")
+    assert answer() == "first"
+    tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=outputs["Model"])["Tags"]}
+    assert tags["aws:cloudformation:logical-id"] == "Model"
+    config = sagemaker.describe_endpoint(EndpointName="stacked")["EndpointConfigName"]
+
+    assert update(Answer="second")["StackStatus"] == "UPDATE_COMPLETE"
+    assert answer() == "second"
+    assert sagemaker.describe_endpoint(EndpointName="stacked")["EndpointConfigName"] != config
+    assert sagemaker.describe_pipeline(PipelineName="stacked")["PipelineDescription"] == "second"
+    assert len(sagemaker.list_models(NameContains="stacked")["Models"]) == 1  # the old one is gone
+
+    assert update(Answer="third", Broken="1")["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert any("no such model format" in reason for reason in reasons())
+    assert answer() == "second"
+    assert len(sagemaker.list_endpoint_configs(NameContains="stacked")["EndpointConfigs"]) == 1
+
+    formation.delete_stack(StackName="stacked")
+    formation.get_waiter("stack_delete_complete").wait(StackName="stacked", WaiterConfig={"Delay": 1})
+    assert sagemaker.list_endpoints(NameContains="stacked")["Endpoints"] == []
+    assert sagemaker.list_models(NameContains="stacked")["Models"] == []
+    assert sagemaker.list_pipelines(PipelineNamePrefix="stacked")["PipelineSummaries"] == []
+
+
+def test_an_endpoint_that_never_starts_fails_its_stack(aws: Client, sagemaker: Any) -> None:
+    formation = aws("cloudformation")
+    began = time.monotonic()
+    formation.create_stack(StackName="stacked", TemplateBody=json.dumps(TEMPLATE), Parameters=[
+        {"ParameterKey": "Broken", "ParameterValue": "1"}])
+    assert settled(formation)["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert time.monotonic() - began < 15  # it sees that the container has ended
+    assert sagemaker.list_endpoints(NameContains="stacked")["Endpoints"] == []
+    assert sagemaker.list_endpoint_configs(NameContains="stacked")["EndpointConfigs"] == []
+    formation.delete_stack(StackName="stacked")
