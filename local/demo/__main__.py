@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from config.settings import load
+from config.sandbox import SETTINGS
 from local import deploy, tools
 from local.cloud import Cloud
 from local.demo import accounting, ingest, loop, report, serving
@@ -97,9 +97,8 @@ def start_and_deploy(demo: Demo) -> Platform:
     with demo.step("synthesize, bootstrap and deploy") as show:
         for line in deploy.deploy(demo.cloud, ENVIRONMENT):
             show(line)
-    platform = Platform(demo.cloud.session(), load(ENVIRONMENT).prefix)
-    created = deploy.created(demo.cloud)
-    demo.facts["resources"] = {"deployed": created.types, "not_created": created.missing}
+    platform = Platform(demo.cloud.session(), SETTINGS["prefix"])
+    demo.facts["resources"] = platform.resources()
     return platform
 
 
@@ -201,9 +200,9 @@ def close_the_loop(demo: Demo, platform: Platform) -> None:
     with demo.step("replace the model") as show:
         at = serving.wait_until_served(platform, package)
         demo.tell(Happened(at, "new model in service", package.rpartition("/")[2]))
-        late = [row for row in rows if int(row["time_hour"][8:10]) >= demo.plan.july_split]
+        late = [row for row in rows if row["day"] >= demo.plan.july_split]
         retrained = serving.score(platform, late, show)
-    held_out = [int(row["time_hour"][8:10]) >= demo.plan.july_split for row in rows]
+    held_out = [row["day"] >= demo.plan.july_split for row in rows]
     frozen_late = serving.Scored(
         [p for p, kept in zip(frozen.probability, held_out, strict=True) if kept],
         [late for late, kept in zip(frozen.late, held_out, strict=True) if kept],
@@ -256,11 +255,15 @@ def main() -> int:
         demo.console.print("stopped; nothing is left running")
         return 130
     except (LinkBrokenError, tools.ToolError) as error:
-        (demo.folder / "failed.json").write_text(json.dumps({"link": getattr(error, "link", None), "error": str(error)}))
+        (demo.folder / "failed.json").write_text(
+            json.dumps({"link": getattr(error, "link", None), "error": str(error)})
+        )
         demo.console.print(f"[red]✗[/red] {error}", markup=True)
         demo.console.print(f"The local cloud's log is {demo.cloud.log}. `make destroy-local` removes everything.")
         return 1
-    demo.console.print(f"\nReport: {path}\nThe platform still runs at {demo.cloud.endpoint}; make destroy-local ends it.")
+    demo.console.print(
+        f"\nReport: {path}\nThe platform still runs at {demo.cloud.endpoint}; make destroy-local ends it."
+    )
     return 0
 
 

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,6 +65,26 @@ class Platform:
         """Descriptions of all stacks."""
         pages = self.client("cloudformation").get_paginator("describe_stacks").paginate()
         return [stack for page in pages for stack in page["Stacks"]]
+
+    def resources(self) -> dict[str, Any]:
+        """How many resources of each type the platform's stacks have, and those of their templates that are missing."""
+        formation = self.client("cloudformation")
+        types: Counter[str] = Counter()
+        missing: list[str] = []
+        for layer in LAYERS:
+            name = f"{self.prefix}-{layer}"
+            pages = formation.get_paginator("list_stack_resources").paginate(StackName=name)
+            created = {
+                item["LogicalResourceId"]: item["ResourceType"]
+                for page in pages
+                for item in page["StackResourceSummaries"]
+                if item["ResourceStatus"].endswith("_COMPLETE") and not item["ResourceStatus"].startswith("DELETE")
+            }
+            types.update(created.values())
+            template = formation.get_template(StackName=name)["TemplateBody"]
+            wanted = (json.loads(template) if isinstance(template, str) else template)["Resources"]
+            missing += [f"{name}: {wanted[key]['Type']} {key}" for key in sorted(wanted.keys() - created.keys())]
+        return {"deployed": dict(sorted(types.items())), "not_created": missing}
 
     def keys(self, output: str, prefix: str = "") -> Iterator[str]:
         """Keys in the bucket of an output."""

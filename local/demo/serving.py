@@ -21,11 +21,10 @@ LATE_MINUTES = 15
 CURVE_POINTS = 200
 
 # What a client knows of a flight before it departs; weather is that of the scheduled hour.
-TEXTS = ("carrier", "origin", "dest", "time_hour", "manufacturer", "model", "engine")
+TEXTS = ("carrier", "origin", "dest")
 NUMBERS = tuple(
-    "sched_dep_time sched_arr_time hour minute distance "
-    "temp dewp humid wind_dir wind_speed wind_gust precip pressure visib "
-    "plane_year engines seats dest_lat dest_lon dest_alt".split()
+    "year month day hour minute sched_arr_time distance "
+    "temp dewp humid wind_dir wind_speed wind_gust precip pressure visib".split()
 )
 
 
