@@ -39,7 +39,7 @@ TRAIN = """\
 SERVE = """\
     #!/usr/bin/env python3
     import http.server, json, os, pathlib, time
-    answer = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model/answer.txt"
+    model = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model/answer.txt"
     if os.environ.get("BROKEN"):
         raise SystemExit("no such model format")
 
@@ -51,8 +51,9 @@ SERVE = """\
             time.sleep(0.01)
             if body == b"boom":
                 return self.reply(500, b"it went wrong")
-            text = answer.read_text() if answer.exists() else os.environ.get("ANSWER", "baseline")
-            self.reply(200, json.dumps({"answer": text, "type": self.headers["Content-Type"]}).encode())
+            text = model.read_text() if model.exists() else os.environ.get("ANSWER", "baseline")
+            answer = {"answer": text, "type": self.headers["Content-Type"], "process": os.getpid()}
+            self.reply(200, json.dumps(answer).encode())
         def reply(self, status, body):
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

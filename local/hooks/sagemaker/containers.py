@@ -73,6 +73,7 @@ def kill_all() -> None:
     """End every container at once."""
     for container in [*_live]:
         container.kill(signal.SIGKILL)
+        container.wait()
 
 
 def fresh_folder(*names: str) -> Path:

@@ -4,6 +4,7 @@ Without effect here: roles, VPCs, KMS keys, instance types, metric definitions, 
 """
 
 import json
+import shutil
 import subprocess
 import threading
 import time
@@ -146,6 +147,7 @@ def _train(record: Record) -> None:
     containers.pack(artifacts, base / "model")
     if any((base / "output/data").iterdir()):
         containers.pack(artifacts.replace("model.tar.gz", "output.tar.gz"), base / "output/data")
+    shutil.rmtree(base)  # a failed job's folder stays, to look into
 
 
 def _process(record: Record) -> None:
@@ -173,3 +175,4 @@ def _process(record: Record) -> None:
         record["ExitMessage"] = message.read_text(errors="replace")[:1024]
     for uri, found in results:
         containers.upload(uri, found)
+    shutil.rmtree(base)

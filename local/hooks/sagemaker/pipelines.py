@@ -4,6 +4,7 @@ Without effect here: step caching, retry policies, experiments. Format: aws-sage
 sagemaker-model-building-pipeline-definition-JSON-schema
 """
 
+import contextlib
 import contextvars
 import json
 import operator
@@ -164,6 +165,8 @@ class Execution:
         name = f"pipelines-{identity}-{step['Name'][:28]}-{_random(10)}"
         arn = api.call(f"Create{noun}", {**self.resolve(step["Arguments"]), f"{noun}Name": name})[f"{noun}Arn"]
         entry["Metadata"] = {noun: {"Arn": arn}}
+        if self.record["PipelineExecutionStatus"] == "Stopping":  # since this step's turn came
+            _stop_job(noun, arn)
         record = jobs.ended(noun, arn)
         if record[f"{noun}Status"] != "Completed":
             raise StepError(record.get("FailureReason", f"The job is {record[f'{noun}Status']}."))
@@ -324,10 +327,15 @@ def stop(request: Record) -> Record:
         raise invalid(f"The execution is {record['PipelineExecutionStatus']}: only one Executing can be stopped.")
     _status(record, "Stopping")
     for step in record["PipelineExecutionSteps"]:
-        for noun in ("TrainingJob", "ProcessingJob"):
-            if step["StepStatus"] == "Executing" and noun in step["Metadata"]:
-                jobs.stop(noun, step["Metadata"][noun]["Arn"])
+        for noun, made in step["Metadata"].items():
+            if noun in ("TrainingJob", "ProcessingJob"):
+                _stop_job(noun, made["Arn"])
     return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
+
+
+def _stop_job(noun: str, arn: str) -> None:
+    with contextlib.suppress(SageMakerError):  # it isn't running any more
+        jobs.stop(noun, arn)
 
 
 @operation("ListPipelineExecutionSteps")

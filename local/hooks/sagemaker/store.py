@@ -64,7 +64,7 @@ def find(noun: str, reference: str) -> Record:
 
 def tagged(target: str) -> Record:
     """The record with this ARN, whatever it is. Raises ResourceNotFound."""
-    return find(next((noun for noun, key in _records if key == target), "resource"), target)
+    return find(next((noun for noun, key in _records.keys() if key == target), "resource"), target)  # noqa: SIM118
 
 
 def records(noun: str) -> list[Record]:
