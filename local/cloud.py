@@ -1,6 +1,7 @@
 """Starts, supervises and stops the local cloud: `python -m local.cloud start|deploy|status|destroy|stop`."""
 
 import argparse
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 
 from local import server, tools
 
@@ -45,11 +47,13 @@ class Session(boto3.Session):
 class Cloud:
     """One local cloud: a port and a folder for all it writes. Usable as a context that starts and stops it.
 
-    Another process can hold the same cloud: everything is read from the folder.
+    Another process can hold the same cloud: everything is read from the folder. With `enforce_iam` a call needs a
+    policy that allows it, as in AWS; this class' own session is the account's root, which may do all.
     """
 
     state: Path = tools.ROOT / ".local"
     port: int = field(default_factory=lambda: int(os.environ.get("MILLRACE_PORT", DEFAULT_PORT)))
+    enforce_iam: bool = True
 
     def __enter__(self) -> "Cloud":
         self.start(follow_me=True)
@@ -101,7 +105,10 @@ class Cloud:
     def session(self) -> Session:
         """A boto3 session for this cloud."""
         account, region = self.target()
-        session = Session(aws_access_key_id=account, aws_secret_access_key="local", region_name=region)  # noqa: S106
+        unset = (None, None, None, None)  # neither a profile nor a file of the user's: they name real accounts
+        core = botocore.session.Session({"profile": unset, "config_file": unset, "credentials_file": unset})
+        core.set_credentials(account, "local")
+        session = Session(botocore_session=core, region_name=region)
         session.endpoint = self.endpoint
         return session
 
@@ -137,12 +144,26 @@ class Cloud:
             shutil.rmtree(self.state / name, ignore_errors=True)
         (self.state / "deployment.json").unlink(missing_ok=True)
         (self.state / "tmp").mkdir(parents=True)
-        command = [sys.executable, "-m", "local.cloud", "run", "--state", str(self.state), "--port", str(self.port)]
+        command = [
+            sys.executable,
+            "-m",
+            "local.cloud",
+            "run",
+            "--state",
+            str(self.state),
+            "--port",
+            str(self.port),
+            *["--follow"] * follow_me,
+            *["--no-iam"] * (not self.enforce_iam),
+        ]
         with self.log.open("w") as log:
             supervisor = subprocess.Popen(
-                [*command, "--follow"] if follow_me else command,
-                cwd=tools.ROOT, stdin=subprocess.PIPE if follow_me else subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
+                command,
+                cwd=tools.ROOT,
+                stdin=subprocess.PIPE if follow_me else subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self.healthy():
@@ -185,10 +206,13 @@ class Cloud:
             lock.flush()
             if sys.platform == "linux":
                 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-            environment = self.environment() | server.settings(self.port, self.state, tools.ROOT / "node_modules")
+            environment = self.environment() | server.settings(self.port, self.state, self.enforce_iam)
             process = subprocess.Popen(
-                [sys.executable, "-m", "local.server"], cwd=tools.ROOT, env=environment,
-                stdin=subprocess.PIPE, start_new_session=True,
+                [sys.executable, "-m", "local.server"],
+                cwd=tools.ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                start_new_session=True,
             )
             stop_on_signals(process.pid)
             if follow:
@@ -228,10 +252,8 @@ def wait_for(server_id: int) -> int:
 
 def kill_all_below(group: int) -> None:
     """End the server's process group and, on Linux, every descendant that left it."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing left in it (macOS: only zombies)
         os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # nothing left in it (macOS: only zombies)
-        pass
     while left := server.descendants(os.getpid()):
         server.kill(left)
         os.waitpid(-1, 0)
@@ -242,8 +264,12 @@ def status(cloud: Cloud) -> str:
     if not cloud.process():
         return f"not running ({cloud.state})"
     stacks = cloud.session().client("cloudformation").describe_stacks()["Stacks"]
-    return "\n".join([f"running at {cloud.endpoint}, log {cloud.log}",
-                      *(f"{stack['StackName']}: {stack['StackStatus']}" for stack in stacks)])
+    return "\n".join(
+        [
+            f"running at {cloud.endpoint}, log {cloud.log}",
+            *(f"{stack['StackName']}: {stack['StackStatus']}" for stack in stacks),
+        ]
+    )
 
 
 def main() -> int:
@@ -256,8 +282,10 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=tools.ROOT / ".local")
     parser.add_argument("--stage", default="sandbox", help="the CDK stage to deploy")
     parser.add_argument("--follow", action="store_true", help="with run: end when standard input closes")
+    parser.add_argument("--no-iam", action="store_true", help="with start: allow every call")
     options = parser.parse_args()
-    cloud = Cloud(options.state.resolve(), **({"port": options.port} if options.port else {}))
+    port = {"port": options.port} if options.port else {}
+    cloud = Cloud(options.state.resolve(), enforce_iam=not options.no_iam, **port)
     try:
         match options.command:
             case "run":

@@ -22,8 +22,14 @@ def cdk(cloud: "Cloud", *arguments: str, folder: Path = tools.ROOT) -> Iterator[
     """
     command = [str(tools.node()), str(tools.cdk().resolve()), "--no-color", "--no-notices", "--ci", *arguments]
     process = subprocess.Popen(
-        command, cwd=folder, env=cloud.environment(), text=True, bufsize=1,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command,
+        cwd=folder,
+        env=cloud.environment(),
+        text=True,
+        bufsize=1,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     seen: list[str] = []
     try:
@@ -36,8 +42,11 @@ def cdk(cloud: "Cloud", *arguments: str, folder: Path = tools.ROOT) -> Iterator[
         process.kill()
         process.wait()
     if code:
-        raise tools.ToolError("\n".join([f"cdk {arguments[0]} failed:", *seen[-LINES_IN_ERROR:],
-                                         f"The local cloud's log is {cloud.log}."]))
+        raise tools.ToolError(
+            "\n".join(
+                [f"cdk {arguments[0]} failed:", *seen[-LINES_IN_ERROR:], f"The local cloud's log is {cloud.log}."]
+            )
+        )
 
 
 def stacks_in(assembly: Path) -> dict[str, tuple[str, str]]:
@@ -62,18 +71,35 @@ def deploy(cloud: "Cloud", stage: str, folder: Path = tools.ROOT) -> Iterator[st
     """
     require_running(cloud)
     assembly = cloud.state / "cdk.out"
-    yield from cdk(cloud, "synth", "--quiet", "--output", str(assembly), f"{stage}/*", folder=folder)
+    chosen = ("--context", f"environment={stage}", f"{stage}/*")
+    yield from cdk(cloud, "synth", "--quiet", "--output", str(assembly), *chosen, folder=folder)
     stacks = stacks_in(assembly / f"assembly-{stage}")
     environments = set(stacks.values())
     if len(environments) != 1:
-        raise tools.ToolError(f"Stage {stage} is for {sorted(environments)}: a local cloud takes one account and "
-                              "region. Give all its stacks the same `env`.")
+        raise tools.ToolError(
+            f"Stage {stage} is for {sorted(environments)}: a local cloud takes one account and "
+            "region. Give all its stacks the same `env`."
+        )
     account, region = environments.pop()
     deployment = {"account": account, "region": region, "stage": stage, "stacks": sorted(stacks)}
     (cloud.state / "deployment.json").write_text(json.dumps(deployment))
-    yield from cdk(cloud, "bootstrap", "--app", str(assembly), f"aws://{account}/{region}")
-    yield from cdk(cloud, "deploy", "--app", str(assembly), "--require-approval", "never", "--method", "direct",
-                   "--progress", "events", "--concurrency", "4", f"{stage}/*")
+    if BOOTSTRAP_STACK not in stack_names(cloud):
+        yield from cdk(cloud, "bootstrap", "--app", str(assembly), f"aws://{account}/{region}")
+    yield from cdk(
+        cloud,
+        "deploy",
+        "--app",
+        str(assembly),
+        "--require-approval",
+        "never",
+        "--method",
+        "direct",
+        "--progress",
+        "events",
+        "--concurrency",
+        "4",
+        f"{stage}/*",
+    )
 
 
 def destroy(cloud: "Cloud") -> Iterator[str]:
@@ -97,6 +123,11 @@ def remove_bootstrap(cloud: "Cloud") -> Iterator[str]:
     bucket.object_versions.delete()
     bucket.delete()
     yield f"{BOOTSTRAP_STACK}: destroyed, its bucket {bucket.name} too"
+
+
+def stack_names(cloud: "Cloud") -> set[str]:
+    """The stacks that exist in the cloud."""
+    return {stack["StackName"] for stack in cloud.session().client("cloudformation").describe_stacks()["Stacks"]}
 
 
 def require_running(cloud: "Cloud") -> None:
@@ -150,7 +181,7 @@ LISTS: tuple[tuple[str, str, str, Callable[[str], bool]], ...] = (
 
 
 def leftovers(cloud: "Cloud") -> list[str]:
-    """What exists in the cloud, as "service: name"; KMS keys whose deletion is scheduled count as gone."""
+    """What exists in the cloud, as "service kind: name"; KMS keys whose deletion is scheduled count as gone."""
     session = cloud.session()
     found = []
     for service, operation, path, counts in LISTS:
@@ -161,10 +192,10 @@ def leftovers(cloud: "Cloud") -> list[str]:
             import jmespath
 
             names = jmespath.search(path, getattr(client, operation)()) or []
-        found += [f"{service}: {name}" for name in names if name and counts(name)]
+        found += [f"{service} {operation.partition('_')[2]}: {name}" for name in names if name and counts(name)]
     kms = session.client("kms")
     for key in kms.get_paginator("list_keys").paginate().search("Keys[].KeyId"):
         facts = kms.describe_key(KeyId=key)["KeyMetadata"]
         if facts["KeyState"] != "PendingDeletion" and facts["KeyManager"] == "CUSTOMER":
-            found.append(f"kms: {key}")
+            found.append(f"kms keys: {key}")
     return found

@@ -1,17 +1,16 @@
 """The local cloud's server process: MiniStack with every hook in place, on the loopback interface only."""
 
-import importlib.util
 import os
 import signal
 import sys
 import threading
 from pathlib import Path
 
-HOOKS = ("loopback", "cloudformation", "events", "codebuild", "firehose", "glue", "athena", "sagemaker")
+from local import tools
 
 
-def settings(port: int, state: Path, node_modules: Path) -> dict[str, str]:
-    """MiniStack's environment variables. It reads them while it is imported, so they come before the process."""
+def settings(port: int, state: Path, enforce_iam: bool) -> dict[str, str]:
+    """MiniStack's environment variables. It reads them on import, so they come before its process."""
     return {
         "BIND_HOST": "127.0.0.1",  # its default is every interface
         "MINISTACK_HOST": "127.0.0.1",
@@ -20,9 +19,10 @@ def settings(port: int, state: Path, node_modules: Path) -> dict[str, str]:
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "DOCKER_HOST": "unix:///nonexistent",  # it would look for containers of its own, or start some
+        "AUTH": str(enforce_iam).lower(),
         "LAMBDA_EXECUTOR": "local",
         "ATHENA_ENGINE": "duckdb",
-        "NODE_PATH": str(node_modules),  # CDK's own Lambdas find the AWS SDK there, as in AWS's runtime
+        "NODE_PATH": str(tools.ROOT / "node_modules"),  # CDK's own Lambdas find the AWS SDK there, as in AWS's runtime
         "S3_DATA_DIR": str(state / "s3"),
         "STATE_DIR": str(state / "state"),
         "TMPDIR": str(state / "tmp"),
@@ -70,11 +70,12 @@ def follow_supervisor() -> None:
 def main() -> None:
     """Install the hooks, then serve until SIGTERM. Started by `local.cloud`, which prepares the environment."""
     follow_supervisor()
-    for name in HOOKS:
-        if not importlib.util.find_spec(f"local.hooks.{name}"):
-            continue
-        importlib.import_module(f"local.hooks.{name}").install()
     from ministack.app import main as serve
+
+    from local.hooks import athena, cloudformation, codebuild, events, firehose, glue, loopback, sagemaker
+
+    for hook in (loopback, cloudformation, events, codebuild, firehose, glue, athena, sagemaker):
+        hook.install()
 
     sys.argv = ["ministack"]
     serve()

