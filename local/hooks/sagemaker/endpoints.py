@@ -207,7 +207,8 @@ async def invoke(path: str, headers: dict[str, str], body: bytes) -> Answer:
         variant.busy -= 1
     if status >= 300:
         text = payload.decode(errors="replace")
-        return failure("ModelError", f'Received server error ({status}) from primary with message "{text}".', 424,
+        side = "server" if status >= 500 else "client"
+        return failure("ModelError", f'Received {side} error ({status}) from primary with message "{text}".', 424,
                        OriginalStatusCode=status, OriginalMessage=text)
     # In lower case: MiniStack rewrites a "Content-Type" to what the control plane's protocol has.
     own = {key.lower(): value for key, value in answer.items()
