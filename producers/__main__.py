@@ -23,9 +23,7 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--environment", required=True, help="sandbox, staging or production")
     parser.add_argument("--prefix", help="of the stack names, default millrace-<environment>")
     parser.add_argument("--region", help="default: AWS_DEFAULT_REGION or the profile's")
-    parser.add_argument(
-        "--months", type=_range(1, 12), default=flights.ALL_MONTHS, help="as 1-4; default all"
-    )
+    parser.add_argument("--months", type=_range(1, 12), default=flights.ALL_MONTHS, help="as 1-4; default all")
     parser.add_argument("--days", type=_range(1, 31), default=flights.ALL_DAYS, help="of each month, as 1-3")
     parser.add_argument("--limit", type=int, help="stop after this many flights")
     parser.add_argument("--seed", type=int, default=2013, help="of the damage, default %(default)s")

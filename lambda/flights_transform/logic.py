@@ -129,9 +129,7 @@ def parse(data: bytes) -> Curated | Rejected:
     return Curated(event["event_id"], _partition(event), _encode(ordered).encode() + b"\n")
 
 
-def quarantine_document(
-    data: bytes, rejected: Rejected, received_at: datetime, prefix: str
-) -> tuple[str, bytes]:
+def quarantine_document(data: bytes, rejected: Rejected, received_at: datetime, prefix: str) -> tuple[str, bytes]:
     """Return key and body of a rejected record; the key is by content, so a retry writes the same object."""
     digest = hashlib.sha256(data).hexdigest()
     day = rejected.partition

@@ -77,9 +77,7 @@ def spark(buckets: dict[str, Path]) -> Iterator["SparkSession"]:
         .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
         .config("spark.sql.shuffle.partitions", 2)
         .config("spark.hadoop.fs.s3.impl", "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme")
-        .config(
-            "spark.hadoop.fs.viewfs.overload.scheme.target.s3.impl", "org.apache.hadoop.fs.LocalFileSystem"
-        )
+        .config("spark.hadoop.fs.viewfs.overload.scheme.target.s3.impl", "org.apache.hadoop.fs.LocalFileSystem")
     )
     for bucket, folder in buckets.items():
         builder = builder.config(f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback", folder.as_uri())

@@ -108,9 +108,7 @@ def test_fields_are_the_columns_that_the_stacks_declare(logic: ModuleType) -> No
     declared = {name: GLUE_TYPES[glue_type] for name, glue_type in RAW_COLUMNS + PARTITION_KEYS}
     assert {field.name: field.types for field in logic.FIELDS} == declared
     keys = {name for name, _ in PARTITION_KEYS}
-    assert [field.name for field in logic.FIELDS if field.name not in keys] == [
-        name for name, _ in RAW_COLUMNS
-    ]
+    assert [field.name for field in logic.FIELDS if field.name not in keys] == [name for name, _ in RAW_COLUMNS]
 
 
 def edited(**fields: object) -> bytes:

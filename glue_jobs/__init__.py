@@ -1,0 +1,1 @@
+"""Scripts of the Glue jobs: each file is shipped alone."""

@@ -1,0 +1,229 @@
+"""Counts from S3 where every event that was sent has ended; shares no code with producer, transform or job."""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+REASONS = (
+    "broken_json",
+    "missing_field",
+    "wrong_type",
+    "impossible_value",
+    "unexpected_field",
+    "oversize",
+)
+# In the order in which they are sent: a curated row has to give back the very bytes of its event.
+EVENT_FIELDS = [
+    "event_id",
+    "time_hour",
+    "year",
+    "month",
+    "day",
+    "carrier",
+    "flight",
+    "tailnum",
+    "origin",
+    "dest",
+    "sched_dep_time",
+    "dep_time",
+    "dep_delay",
+    "sched_arr_time",
+    "arr_time",
+    "arr_delay",
+    "air_time",
+    "distance",
+    "hour",
+    "minute",
+]
+DAY_IN_KEY = re.compile(r"^flights/year=(\d{4})/month=(\d{2})/day=(\d{2})/[^/]+\.parquet$")
+THREADS = 8
+SHOWN = 3
+
+
+class Sent(NamedTuple):
+    """What the ledger says of one event: hash of its bytes, "good" or the reason expected, times taken."""
+
+    sha256: str
+    kind: str
+    copies: int
+
+
+@dataclass
+class Accounting:
+    """Events sent and where they ended; `findings` lists what is wrong by kind of fault.
+
+    Each event counts once, however often it was sent: sent = curated + quarantined (refused ones are there as
+    "oversize"). `records_duplicate` counts the raw rows beyond one an event.
+    """
+
+    records_sent: int
+    records_curated: int
+    records_quarantined: dict[str, int]
+    records_duplicate: int
+    findings: dict[str, list[str]] = field(default_factory=dict)
+
+    def problems(self) -> list[str]:
+        """Return a line for each kind of fault, with the first few events; nothing if all adds up."""
+        return [
+            f"{len(found)} {fault}: {', '.join(found[:SHOWN])}{', ...' if len(found) > SHOWN else ''}"
+            for fault, found in self.findings.items()
+            if found
+        ]
+
+
+def check(s3: Any, *, raw_bucket: str, curated_bucket: str, quarantine_bucket: str, ledger: Path) -> Accounting:
+    """Read all three buckets and the producer's ledger (event_id, sha256, kind, copies) and compare.
+
+    Raises ValueError if the ledger has one event with two different contents.
+    """
+    sent = read_ledger(ledger)
+    findings: defaultdict[str, list[str]] = defaultdict(list)
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    with ThreadPoolExecutor(THREADS) as pool:
+        raw = _check_raw(s3, pool, raw_bucket, sent, findings)
+        curated = _check_curated(s3, pool, curated_bucket, sent, places, findings)
+        reasons = _check_quarantine(s3, pool, quarantine_bucket, sent, places, findings)
+    for event_id, event in sent.items():
+        expected = "curated" if event.kind == "good" else event.kind
+        found = places[event_id]
+        if not found:
+            findings["events are in no place"].append(f"{event_id} ({event.kind})")
+        elif len(found) > 1:
+            findings["events are in more than one place"].append(f"{event_id} ({', '.join(found)})")
+        elif found != [expected]:
+            findings["events are in the wrong place"].append(f"{event_id} ({found[0]}, not {expected})")
+    return Accounting(
+        records_sent=len(sent),
+        records_curated=curated,
+        records_quarantined={reason: reasons[reason] for reason in REASONS},
+        records_duplicate=raw.total() - len(raw),
+        findings=dict(findings),
+    )
+
+
+def read_ledger(path: Path) -> dict[str, Sent]:
+    """Return what was sent by event id, lines of one event added up."""
+    sent: dict[str, Sent] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            event = Sent(row["sha256"], row["kind"], int(row["copies"]))
+            before = sent.get(row["event_id"], event._replace(copies=0))
+            if before[:2] != event[:2]:
+                raise ValueError(f"{path} has {row['event_id']} with two contents: begin a new ledger")
+            sent[row["event_id"]] = event._replace(copies=before.copies + event.copies)
+    return sent
+
+
+def _check_raw(
+    s3: Any, pool: ThreadPoolExecutor, bucket: str, sent: dict[str, Sent], findings: dict[str, list[str]]
+) -> Counter[str]:
+    """Count raw rows by event id and hold them against the copies that were sent."""
+    keys = [key for key in _keys(s3, bucket, "flights/") if DAY_IN_KEY.match(key)]
+    rows: Counter[str] = Counter()
+    for table in pool.map(lambda key: _table(s3, bucket, key, ["event_id"]), keys):
+        rows.update(table["event_id"].to_pylist())
+    for event_id, event in sent.items():
+        copies = event.copies if event.kind == "good" else 0
+        if rows[event_id] != copies:
+            findings["events have other copies in raw than were sent"].append(
+                f"{event_id} ({rows[event_id]}, not {copies})"
+            )
+    findings["events in raw were never sent"].extend(rows.keys() - sent.keys())
+    findings["objects are under the delivery stream's error prefix"].extend(_keys(s3, bucket, "errors/"))
+    return rows
+
+
+def _check_curated(
+    s3: Any,
+    pool: ThreadPoolExecutor,
+    bucket: str,
+    sent: dict[str, Sent],
+    places: dict[str, list[str]],
+    findings: dict[str, list[str]],
+) -> int:
+    """Note the place of each curated row, hold its values against the bytes sent; return the number of ids."""
+    ids = set()
+    for found in pool.map(lambda key: _curated_digests(s3, bucket, key), _keys(s3, bucket, "flights/")):
+        for event_id, digest in found:
+            ids.add(event_id)
+            places[event_id].append("curated")
+            event = sent.get(event_id)
+            if event is None:
+                findings["curated events were never sent"].append(event_id)
+            elif event.kind == "good" and event.sha256 != digest:
+                findings["curated events differ from what was sent"].append(event_id)
+    return len(ids)
+
+
+def _curated_digests(s3: Any, bucket: str, key: str) -> list[tuple[str, str]]:
+    """Return event id and hash of the event's bytes, made again from its row and its partition."""
+    matched = DAY_IN_KEY.match(key)
+    if matched is None:
+        return []
+    day = dict(zip(("year", "month", "day"), map(int, matched.groups()), strict=True))
+    table = _table(s3, bucket, key, [name for name in EVENT_FIELDS if name not in day])
+    digests = []
+    for row in table.to_pylist():
+        row |= day
+        event = json.dumps({name: row[name] for name in EVENT_FIELDS}, separators=(",", ":"))
+        digests.append((row["event_id"], hashlib.sha256(event.encode()).hexdigest()))
+    return digests
+
+
+def _check_quarantine(
+    s3: Any,
+    pool: ThreadPoolExecutor,
+    bucket: str,
+    sent: dict[str, Sent],
+    places: dict[str, list[str]],
+    findings: dict[str, list[str]],
+) -> Counter[str]:
+    """Note the place (the reason) of each quarantined or refused document and check its bytes; count reasons.
+
+    A broken record may have lost its id: what identifies it is the hash of its bytes.
+    """
+    ids = {event.sha256: event_id for event_id, event in sent.items()}
+    keys = [*_keys(s3, bucket, "flights/"), *_keys(s3, bucket, "refused/")]
+    reasons: Counter[str] = Counter()
+    for key, document in zip(keys, pool.map(lambda key: _document(s3, bucket, key), keys), strict=True):
+        digest = hashlib.sha256(base64.b64decode(document["data"])).hexdigest()
+        reason = document["reason"]
+        reasons[reason] += 1
+        if not document["sha256"] == digest == Path(key).stem:
+            findings["quarantined documents do not hold the bytes they name"].append(key)
+        if (reason == "oversize") != key.startswith("refused/") or reason not in REASONS:
+            findings["quarantined documents have a reason that their prefix cannot have"].append(key)
+        if digest not in ids:
+            findings["quarantined records were never sent"].append(key)
+            continue
+        places[ids[digest]].append(reason)
+        if document["event_id"] not in (None, ids[digest]):
+            findings["quarantined documents name another event"].append(key)
+    return reasons
+
+
+def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            if item["Size"]:
+                yield item["Key"]
+
+
+def _table(s3: Any, bucket: str, key: str, columns: list[str]) -> Any:
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return pq.ParquetFile(io.BytesIO(body)).read(columns)
+
+
+def _document(s3: Any, bucket: str, key: str) -> dict[str, Any]:
+    return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())

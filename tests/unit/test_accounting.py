@@ -1,0 +1,207 @@
+"""The checker finds nothing in a clean run, and each injected fault by name: it can fail."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from moto import mock_aws
+
+from local.demo import accounting
+from producers import damage, flights
+from producers.ledger import Ledger
+from producers.refused import RefusedEvents
+
+DAY = "year=2013/month=03/day=09"
+BUCKETS = {"raw_bucket": "raw", "curated_bucket": "curated", "quarantine_bucket": "quarantine"}
+CURATED_KEY = f"flights/{DAY}/part-0.parquet"
+REASONS = ("broken_json", "missing_field", "wrong_type", "impossible_value", "unexpected_field")
+
+Event = dict[str, Any]
+
+
+class Run:
+    """A run as S3 would show it: flights of a day, one of them twice, one damaged each way, one too large."""
+
+    def __init__(self, s3: Any, folder: Path, events: list[Event]) -> None:
+        self.s3 = s3
+        self.ledger = folder / "ledger.csv"
+        for bucket in BUCKETS.values():
+            for item in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+                s3.delete_object(Bucket=bucket, Key=item["Key"])
+        self.events = events
+        self.good = events[6:]
+        rates = damage.Rates(damaged=0, oversize=0, resent=0)
+        records = list(damage.records(self.good, rates, seed=1))
+        records.append(records[0])
+        self.oversize = next(damage.records(events[:1], damage.Rates(oversize=1), seed=1))
+        with Ledger(self.ledger) as ledger:
+            ledger.add([*records, self.oversize])
+            for reason, event in zip(REASONS, events[1:6], strict=True):
+                data = damage.DAMAGES[reason][0](event)
+                ledger.add([damage.Record(event["event_id"], self.oversize.day, "N1", data, reason)])
+                self.quarantine(event["event_id"], reason, data)
+        RefusedEvents(s3, "quarantine").put(self.oversize)
+        self.write("raw", f"flights/{DAY}/firehose-1.parquet", self.good)
+        self.write("raw", f"flights/{DAY}/firehose-2.parquet", self.good[:1])
+        self.write("curated", CURATED_KEY, self.good)
+
+    def write(self, bucket: str, key: str, events: list[Event]) -> None:
+        """Write events as Parquet, without their partition columns."""
+        rows = [{k: v for k, v in event.items() if k not in ("year", "month", "day")} for event in events]
+        body = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), body)
+        self.s3.put_object(Bucket=bucket, Key=key, Body=body.getvalue())
+
+    def quarantine(self, event_id: str, reason: str, data: bytes, held: bytes | None = None) -> None:
+        """Write one document; `held` instead of the bytes that it names."""
+        digest = hashlib.sha256(data).hexdigest()
+        document = {
+            "sha256": digest,
+            "event_id": event_id,
+            "reason": reason,
+            "data": base64.b64encode(held or data).decode(),
+        }
+        key = f"flights/{DAY}/{digest}.json"
+        self.s3.put_object(Bucket="quarantine", Key=key, Body=json.dumps(document).encode())
+
+    def check(self) -> accounting.Accounting:
+        """Count this run."""
+        return accounting.check(self.s3, **BUCKETS, ledger=self.ledger)
+
+
+@pytest.fixture(scope="module")
+def events() -> list[Event]:
+    return list(flights.events(months=[3], days=[9], limit=20))
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        for bucket in BUCKETS.values():
+            client.create_bucket(Bucket=bucket)
+        yield client
+
+
+@pytest.fixture
+def run(s3: Any, tmp_path: Path, events: list[Event]) -> Run:
+    return Run(s3, tmp_path, events)
+
+
+def test_a_clean_run_adds_up(run: Run) -> None:
+    found = run.check()
+    assert found.problems() == []
+    assert found.records_sent == 20
+    assert found.records_curated == 14
+    assert found.records_quarantined == dict.fromkeys((*REASONS, "oversize"), 1)
+    assert found.records_duplicate == 1
+    assert found.records_sent == found.records_curated + sum(found.records_quarantined.values())
+
+
+def lose_a_curated_row(run: Run) -> None:
+    run.write("curated", CURATED_KEY, run.good[1:])
+
+
+def lose_a_quarantined_record(run: Run) -> None:
+    key = run.s3.list_objects_v2(Bucket="quarantine", Prefix="flights/")["Contents"][0]["Key"]
+    run.s3.delete_object(Bucket="quarantine", Key=key)
+
+
+def lose_a_refused_event(run: Run) -> None:
+    key = run.s3.list_objects_v2(Bucket="quarantine", Prefix="refused/")["Contents"][0]["Key"]
+    run.s3.delete_object(Bucket="quarantine", Key=key)
+
+
+def curate_an_event_twice(run: Run) -> None:
+    run.write("curated", f"flights/{DAY}/part-1.parquet", run.good[:1])
+
+
+def quarantine_a_curated_event(run: Run) -> None:
+    run.quarantine(run.good[0]["event_id"], "wrong_type", damage.encode(run.good[0]))
+
+
+def quarantine_instead_of_curating(run: Run) -> None:
+    lose_a_curated_row(run)
+    quarantine_a_curated_event(run)
+
+
+def give_a_wrong_reason(run: Run) -> None:
+    event = run.events[1]
+    run.quarantine(event["event_id"], "wrong_type", damage.DAMAGES["broken_json"][0](event))
+
+
+def change_a_curated_value(run: Run) -> None:
+    run.write("curated", CURATED_KEY, [run.good[0] | {"dep_delay": 0.125}, *run.good[1:]])
+
+
+def curate_into_another_day(run: Run) -> None:
+    run.s3.delete_object(Bucket="curated", Key=CURATED_KEY)
+    run.write("curated", CURATED_KEY.replace("day=09", "day=10"), run.good)
+
+
+def change_quarantined_bytes(run: Run) -> None:
+    event = run.events[1]
+    run.quarantine(event["event_id"], "broken_json", damage.DAMAGES["broken_json"][0](event), held=b"{")
+
+
+def name_another_event(run: Run) -> None:
+    run.quarantine("another", "broken_json", damage.DAMAGES["broken_json"][0](run.events[1]))
+
+
+def lose_a_duplicate_in_raw(run: Run) -> None:
+    run.s3.delete_object(Bucket="raw", Key=f"flights/{DAY}/firehose-2.parquet")
+
+
+def curate_what_was_never_sent(run: Run) -> None:
+    run.write("curated", f"flights/{DAY}/part-1.parquet", [run.good[0] | {"event_id": "ghost"}])
+
+
+def fail_a_delivery(run: Run) -> None:
+    run.s3.put_object(Bucket="raw", Key="errors/flights/processing-failed/1", Body=b"{")
+
+
+def refuse_under_the_transforms_prefix(run: Run) -> None:
+    lose_a_refused_event(run)
+    run.quarantine(run.oversize.event_id, "oversize", run.oversize.data)
+
+
+@pytest.mark.parametrize(
+    ("inject", "problem"),
+    [
+        (lose_a_curated_row, "1 events are in no place: 2013-03-09-"),
+        (lose_a_quarantined_record, "1 events are in no place: 2013-03-09-"),
+        (lose_a_refused_event, r"1 events are in no place: .*\(oversize\)"),
+        (curate_an_event_twice, r"1 events are in more than one place: .*\(curated, curated\)"),
+        (quarantine_a_curated_event, r"1 events are in more than one place: .*\(curated, wrong_type\)"),
+        (quarantine_instead_of_curating, r"1 events are in the wrong place: .*\(wrong_type, not curated\)"),
+        (give_a_wrong_reason, r"1 events are in the wrong place: .*\(wrong_type, not broken_json\)"),
+        (change_a_curated_value, "1 curated events differ from what was sent"),
+        (curate_into_another_day, "14 curated events differ from what was sent: .*, ..."),
+        (change_quarantined_bytes, "1 quarantined documents do not hold the bytes they name"),
+        (name_another_event, "1 quarantined documents name another event"),
+        (lose_a_duplicate_in_raw, r"1 events have other copies in raw than were sent: .*\(1, not 2\)"),
+        (curate_what_was_never_sent, "1 curated events were never sent: ghost"),
+        (fail_a_delivery, "1 objects are under the delivery stream's error prefix: errors/flights/"),
+        (refuse_under_the_transforms_prefix, "1 quarantined documents have a reason that their prefix"),
+    ],
+)
+def test_each_fault_is_found(run: Run, inject: Callable[[Run], None], problem: str) -> None:
+    inject(run)
+    problems = run.check().problems()
+    assert [line for line in problems if re.match(problem, line)], problems
+
+
+def test_a_ledger_of_two_contents_is_refused(run: Run) -> None:
+    with run.ledger.open("a") as file:
+        file.write(f"{run.good[0]['event_id']},00,good,1\n")
+    with pytest.raises(ValueError, match="two contents"):
+        run.check()
