@@ -102,12 +102,12 @@ class Cloud:
             "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
         }
 
-    def session(self) -> Session:
-        """A boto3 session for this cloud."""
+    def session(self, *keys: str) -> Session:
+        """A boto3 session for this cloud, of the account's root or with temporary keys (id, secret, token)."""
         account, region = self.target()
         unset = (None, None, None, None)  # neither a profile nor a file of the user's: they name real accounts
         core = botocore.session.Session({"profile": unset, "config_file": unset, "credentials_file": unset})
-        core.set_credentials(account, "local")
+        core.set_credentials(*keys or (account, "local"))
         session = Session(botocore_session=core, region_name=region)
         session.endpoint = self.endpoint
         return session
@@ -144,21 +144,11 @@ class Cloud:
             shutil.rmtree(self.state / name, ignore_errors=True)
         (self.state / "deployment.json").unlink(missing_ok=True)
         (self.state / "tmp").mkdir(parents=True)
-        command = [
-            sys.executable,
-            "-m",
-            "local.cloud",
-            "run",
-            "--state",
-            str(self.state),
-            "--port",
-            str(self.port),
-            *["--follow"] * follow_me,
-            *["--no-iam"] * (not self.enforce_iam),
-        ]
+        flags = [*["--follow"] * follow_me, *["--no-iam"] * (not self.enforce_iam)]
+        place = [f"--state={self.state}", f"--port={self.port}"]
         with self.log.open("w") as log:
             supervisor = subprocess.Popen(
-                command,
+                [sys.executable, "-m", "local.cloud", "run", *place, *flags],
                 cwd=tools.ROOT,
                 stdin=subprocess.PIPE if follow_me else subprocess.DEVNULL,
                 stdout=log,
@@ -264,12 +254,8 @@ def status(cloud: Cloud) -> str:
     if not cloud.process():
         return f"not running ({cloud.state})"
     stacks = cloud.session().client("cloudformation").describe_stacks()["Stacks"]
-    return "\n".join(
-        [
-            f"running at {cloud.endpoint}, log {cloud.log}",
-            *(f"{stack['StackName']}: {stack['StackStatus']}" for stack in stacks),
-        ]
-    )
+    lines = [f"{stack['StackName']}: {stack['StackStatus']}" for stack in stacks]
+    return "\n".join([f"running at {cloud.endpoint}, log {cloud.log}", *lines])
 
 
 def main() -> int:

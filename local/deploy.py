@@ -1,10 +1,16 @@
 """Deploys and destroys the stacks in a local cloud with the real CDK CLI, and lists what a destroy left behind."""
 
+import contextlib
 import json
+import os
+import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import jmespath
 
 from local import tools
 
@@ -30,76 +36,50 @@ def cdk(cloud: "Cloud", *arguments: str, folder: Path = tools.ROOT) -> Iterator[
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        start_new_session=True,  # so that it can be ended with the app it runs
     )
     seen: list[str] = []
     try:
-        assert process.stdout is not None  # noqa: S101 - asked for above
-        for line in process.stdout:
+        for line in process.stdout or ():
             seen.append(line.rstrip())
             yield seen[-1]
         code = process.wait()
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, as it should
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if code:
-        raise tools.ToolError(
-            "\n".join(
-                [f"cdk {arguments[0]} failed:", *seen[-LINES_IN_ERROR:], f"The local cloud's log is {cloud.log}."]
-            )
-        )
+        last = "\n".join(seen[-LINES_IN_ERROR:])
+        raise tools.ToolError(f"cdk {arguments[0]} failed:\n{last}\nThe local cloud's log is {cloud.log}.")
 
 
-def stacks_in(assembly: Path) -> dict[str, tuple[str, str]]:
-    """Account and region of every stack of an assembly and the stages nested in it, by stack name."""
-    found: dict[str, tuple[str, str]] = {}
-    artifacts = json.loads((assembly / "manifest.json").read_text()).get("artifacts", {})
-    for name, artifact in artifacts.items():
-        properties = artifact.get("properties", {})
-        if artifact["type"] == "cdk:cloud-assembly":
-            found |= stacks_in(assembly / properties["directoryName"])
-        elif artifact["type"] == "aws:cloudformation:stack":
-            account, _, region = artifact["environment"].removeprefix("aws://").partition("/")
-            found[properties.get("stackName", name)] = (account, region)
-    return found
+def target_of(assembly: Path) -> tuple[str, str]:
+    """The account and region of an assembly's stacks. Raises ToolError unless all have the same, stated."""
+    artifacts = json.loads((assembly / "manifest.json").read_text())["artifacts"].values()
+    targets = {item["environment"] for item in artifacts if item["type"] == "aws:cloudformation:stack"}
+    found = re.fullmatch(r"aws://(\d{12})/([a-z0-9-]+)", targets.pop()) if len(targets) == 1 else None
+    if not found:
+        raise tools.ToolError(f"The stacks of {assembly.name} need one account and region: give all the same `env`.")
+    return found[1], found[2]
 
 
 def deploy(cloud: "Cloud", stage: str, folder: Path = tools.ROOT) -> Iterator[str]:
     """Synthesize the app in `folder`, bootstrap the local cloud and deploy (or update) a stage's stacks.
 
-    Yields the CLI's lines. The account and region are the stage's own: the local cloud takes both.
+    Yields the CLI's lines. The account and region are the stage's own: the local cloud takes any.
     Raises ToolError when a step fails or the stage isn't for one account and region.
     """
     require_running(cloud)
     assembly = cloud.state / "cdk.out"
     chosen = ("--context", f"environment={stage}", f"{stage}/*")
     yield from cdk(cloud, "synth", "--quiet", "--output", str(assembly), *chosen, folder=folder)
-    stacks = stacks_in(assembly / f"assembly-{stage}")
-    environments = set(stacks.values())
-    if len(environments) != 1:
-        raise tools.ToolError(
-            f"Stage {stage} is for {sorted(environments)}: a local cloud takes one account and "
-            "region. Give all its stacks the same `env`."
-        )
-    account, region = environments.pop()
-    deployment = {"account": account, "region": region, "stage": stage, "stacks": sorted(stacks)}
-    (cloud.state / "deployment.json").write_text(json.dumps(deployment))
+    account, region = target_of(assembly / f"assembly-{stage}")
+    (cloud.state / "deployment.json").write_text(json.dumps({"account": account, "region": region, "stage": stage}))
+    app = ("--app", str(assembly))
     if BOOTSTRAP_STACK not in stack_names(cloud):
-        yield from cdk(cloud, "bootstrap", "--app", str(assembly), f"aws://{account}/{region}")
-    yield from cdk(
-        cloud,
-        "deploy",
-        "--app",
-        str(assembly),
-        "--require-approval",
-        "never",
-        "--method",
-        "direct",
-        "--progress",
-        "events",
-        "--concurrency",
-        "4",
-        f"{stage}/*",
-    )
+        yield from cdk(cloud, "bootstrap", *app, f"aws://{account}/{region}")
+    how = ("--require-approval", "never", "--method", "direct", "--progress", "events", "--concurrency", "4")
+    yield from cdk(cloud, "deploy", *app, *how, f"{stage}/*")
 
 
 def destroy(cloud: "Cloud") -> Iterator[str]:
@@ -163,6 +143,7 @@ LISTS: tuple[tuple[str, str, str, Callable[[str], bool]], ...] = (
     ("glue", "list_workflows", "Workflows", present),
     ("glue", "get_security_configurations", "SecurityConfigurations[].Name", present),
     ("athena", "list_work_groups", "WorkGroups[].Name", lambda name: name != "primary"),
+    ("athena", "list_named_queries", "NamedQueryIds", present),
     ("events", "list_rules", "Rules[].Name", present),
     ("scheduler", "list_schedules", "Schedules[].Name", present),
     ("stepfunctions", "list_state_machines", "stateMachines[].name", present),
@@ -189,8 +170,6 @@ def leftovers(cloud: "Cloud") -> list[str]:
         if client.can_paginate(operation):
             names = client.get_paginator(operation).paginate().search(path)
         else:
-            import jmespath
-
             names = jmespath.search(path, getattr(client, operation)()) or []
         found += [f"{service} {operation.partition('_')[2]}: {name}" for name in names if name and counts(name)]
     kms = session.client("kms")

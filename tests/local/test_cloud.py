@@ -7,10 +7,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local import deploy, tools
 from local.cloud import Cloud
@@ -119,24 +121,64 @@ def template(name: str) -> str:
     return json.dumps({"Resources": {"Queue": queue, "Key": key}, "Outputs": {"Name": {"Value": name}}})
 
 
-def test_deploy_update_destroy(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def enforcing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud that enforces IAM, as the demo's does."""
+    with Cloud(tmp_path_factory.mktemp("enforcing"), tools.free_port()) as cloud:
+        yield cloud
+
+
+def test_deploy_update_destroy(enforcing: Cloud, tmp_path: Path) -> None:
     """The CLI bootstraps and deploys to an empty cloud, updates it, and destroys it without a trace."""
-    app = tmp_path / "app"
-    app.mkdir()
-    (app / "app.py").write_text(APP)
-    (app / "cdk.json").write_text(json.dumps({"app": "python app.py"}))
-    with Cloud(tmp_path / "cloud", tools.free_port()) as cloud:
-        for name in ("first", "second"):
-            (app / "template.json").write_text(template(name))
-            lines = list(deploy.deploy(cloud, "sandbox", app))
-            assert any("tiny-one | " in line for line in lines), "the stack's events are passed on"
-            session = cloud.session()
-            assert session.region_name == "eu-west-1"
-            (url,) = session.client("sqs").list_queues()["QueueUrls"]
-            assert url.endswith(name)
-        assert "sqs queues: " in " ".join(deploy.leftovers(cloud))
-        list(deploy.destroy(cloud))
-        assert deploy.leftovers(cloud) == []
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "cdk.json").write_text(json.dumps({"app": "python app.py"}))
+    for name in ("first", "second"):
+        (tmp_path / "template.json").write_text(template(name))
+        lines = list(deploy.deploy(enforcing, "sandbox", tmp_path))
+        assert any("tiny-one | " in line for line in lines), "the stack's events are passed on"
+        session = enforcing.session()
+        assert session.region_name == "eu-west-1"
+        (url,) = session.client("sqs").list_queues()["QueueUrls"]
+        assert url.endswith(name)
+    assert "sqs queues: " in " ".join(deploy.leftovers(enforcing))
+    list(deploy.destroy(enforcing))
+    assert deploy.leftovers(enforcing) == []
+
+
+def test_roles_may_do_what_their_policies_allow(enforcing: Cloud) -> None:
+    """A role's calls are judged, over loopback as over TLS; CodeBuild's builds are judged as their project."""
+    root = enforcing.session()
+    account, _ = enforcing.target()
+    trust = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
+    allowed = [
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::data/*"},
+        {"Effect": "Allow", "Action": "codebuild:BatchGetBuilds", "Resource": "arn:aws:codebuild:*:*:project/mine"},
+    ]
+    insecure: dict[str, Any] = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": ["arn:aws:s3:::data/*"],
+    }
+    insecure["Condition"] = {"Bool": {"aws:SecureTransport": "false"}}
+    iam, s3 = root.client("iam"), root.client("s3")
+    role = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"]
+    iam.put_role_policy(RoleName="reader", PolicyName="p", PolicyDocument=json.dumps({"Statement": allowed}))
+    s3.create_bucket(Bucket="data", CreateBucketConfiguration={"LocationConstraint": root.region_name})
+    s3.put_bucket_policy(Bucket="data", Policy=json.dumps({"Statement": [insecure]}))
+    s3.put_object(Bucket="data", Key="k", Body=b"x")
+
+    keys = root.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="test")["Credentials"]
+    reader = enforcing.session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    assert reader.client("s3").get_object(Bucket="data", Key="k")["Body"].read() == b"x"
+    builds = reader.client("codebuild")
+    assert builds.batch_get_builds(ids=["mine:1"])["buildsNotFound"] == ["mine:1"]
+    for refused in (
+        lambda: reader.client("s3").put_object(Bucket="data", Key="k", Body=b"y"),
+        lambda: builds.batch_get_builds(ids=["other:1"]),
+    ):
+        with pytest.raises(ClientError, match=r"AccessDenied.*reader"):
+            refused()
 
 
 def test_a_failed_deploy_tells_the_reason(cloud: Cloud, tmp_path: Path) -> None:
