@@ -1,0 +1,390 @@
+"""Firehose's buffers. MiniStack 1.5.33 writes an object a record as it comes in, and drops what the Lambda rejects.
+
+Each delivery stream on a Kinesis stream has a worker that reads it like a consumer, calls the processor Lambda by its
+BufferSizeInMBs and BufferIntervalInSeconds, and writes one object a partition by the destination's BufferingHints.
+One rule is ours: once the source has been silent and fully read for IDLE_SECONDS, all that is buffered is flushed;
+AWS's shortest intervals fit a bill, not a demo. Not here: compression, deaggregation, delimiters, metrics, what a
+reshard leaves unread; direct puts and other destinations are MiniStack's.
+"""
+
+import json
+import logging
+import re
+import threading
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.core.concurrency import spawn_background
+from ministack.core.responses import get_account_id, get_region, new_uuid
+from ministack.services import firehose, kinesis, lambda_svc, s3
+
+from local.hooks import swap
+from local.hooks.firehose_parquet import Record, to_parquet
+
+IDLE_SECONDS = 3.0
+RETRY_SECONDS = 5.0
+MB = 1024 * 1024
+HINTS = {"SizeInMBs": 5, "IntervalInSeconds": 300}  # AWS's defaults; 128 MB with partitions or conversion
+INVOKE_LIMIT = 6 * MB  # a Lambda's request and its response
+RECORD_OVERHEAD = 160  # bytes of JSON around a record's data in the request
+ACTIVE_PARTITIONS = 500  # https://docs.aws.amazon.com/firehose/latest/dev/limits.html
+READ_LIMIT = 10_000  # records at once, as GetRecords
+PARTITION_KEY = re.compile(r"!\{(partitionKeyFrom(?:Lambda|Query)):([^}]*)\}")
+FAILURES = {  # the service's own words where somebody has captured them: https://github.com/floci-io/floci/issues/3349
+    "Lambda.FunctionError": "The Lambda function was successfully invoked but it returned an error result.",
+    "Lambda.ProcessingFailedStatus": "ProcessingFailed status set for record",
+    "Lambda.MissingRecordId": "One or more record Ids were not returned.",
+    "Lambda.InvalidReturnFormat": "The result must be Ok, Dropped or ProcessingFailed, and the data base64.",
+    "DynamicPartitioning.PartitionLimit": "The number of active partitions has exceeded the configured limit",
+}
+log = logging.getLogger("firehose")
+workers: dict[str, "Worker"] = {}  # by delivery stream ARN
+Handler = Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]
+
+
+@dataclass
+class Buffer:
+    """Records on their way to a Lambda or an object."""
+
+    records: list[Record] = field(default_factory=list)
+    size: int = 0
+    opened: float = 0.0
+
+    def add(self, record: Record) -> None:
+        """Append a record; the first one starts the clock."""
+        self.opened = self.opened or time.monotonic()
+        self.records.append(record)
+        self.size += record.size
+
+    def due(self, hints: dict[str, float]) -> bool:
+        """Whether the size or the age of what it holds has come to BufferingHints."""
+        age = time.monotonic() - self.opened
+        return bool(self.records) and (self.size >= hints["SizeInMBs"] * MB or age >= hints["IntervalInSeconds"])
+
+    def joined(self) -> bytes:
+        """The records one after the other."""
+        return b"".join(b64decode(record.data) for record in self.records)
+
+
+class Worker:
+    """Delivers one stream. Its buffers belong to its own thread; others only set `wake` and `ended`."""
+
+    def __init__(self, stream: dict[str, Any]) -> None:
+        self.stream = stream
+        self.wake, self.ended = threading.Event(), threading.Event()
+        self.batch, self.backup = Buffer(), Buffer()
+        self.partitions: dict[tuple[tuple[str, str], ...], Buffer] = {}
+        self.errors: dict[str, Buffer] = {}
+        self.last_read = time.monotonic()
+        # LATEST: behind the newest record of each shard. A shard that comes later is read from its start.
+        held = {name: shard["records"] for name, shard in self.shards().items()}
+        self.positions = {name: records[-1]["SequenceNumber"] for name, records in held.items() if records}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The destination as it is now: an update counts from the next batch and flush."""
+        return self.stream["destinations"][0]["config"]
+
+    @property
+    def processor(self) -> dict[str, str]:
+        """The Lambda processor's parameters, empty when there is none."""
+        processing = self.config.get("ProcessingConfiguration") or {}
+        for found in processing.get("Processors", []) if processing.get("Enabled") else []:
+            if found["Type"] == "Lambda":
+                return {item["ParameterName"]: item["ParameterValue"] for item in found["Parameters"]}
+        return {}
+
+    def shards(self) -> dict[str, Any]:
+        """The source's shards by name; none once it is deleted."""
+        source = kinesis._resolve_stream_by_arn(self.stream["kinesis_source"]["KinesisStreamARN"])
+        return source["shards"] if source else {}
+
+    def run(self) -> None:
+        """Deliver until `ended`, then what is left."""
+        while not self.ended.is_set():
+            self.wake.wait(timeout=0.5)
+            self.wake.clear()
+            try:
+                self.turn()
+            except Exception:
+                log.exception("Firehose %s: delivery failed and will be tried again", self.stream["name"])
+                self.ended.wait(RETRY_SECONDS)
+        while self.turn():
+            continue
+
+    def turn(self) -> bool:
+        """Read once, process full batches, write what is due; whether there may be more to read."""
+        if records := list(self.read()):
+            self.last_read = time.monotonic()
+            self.take(records)
+            self.wake.set()
+        idle = not records and (self.ended.is_set() or time.monotonic() - self.last_read >= IDLE_SECONDS)
+        interval = float(self.processor.get("BufferIntervalInSeconds", 60))
+        if idle or self.batch.due({"SizeInMBs": INVOKE_LIMIT, "IntervalInSeconds": interval}):
+            self.process()
+        self.flush(everything=idle)
+        return bool(records)
+
+    def read(self) -> Iterator[Record]:
+        """The next records of every shard, each shard's in its order."""
+        for name, shard in list(self.shards().items()):
+            held, position = shard["records"], self.positions.get(name)
+            start = len(held)
+            while start and held[start - 1]["SequenceNumber"] != position:
+                start -= 1
+            for record in held[start : start + READ_LIMIT]:
+                self.positions[name] = record["SequenceNumber"]
+                yield Record(record["Data"], int(record["ApproximateArrivalTimestamp"] * 1000), self.positions[name])
+
+    def take(self, records: list[Record]) -> None:
+        """Fill the batch for the processor, and invoke it each time the next record doesn't fit."""
+        limit, backup = float(self.processor.get("BufferSizeInMBs", 1)) * MB, self.config.get("S3BackupMode")
+        for record in records:
+            if backup == "Enabled":
+                self.backup.add(record)
+            size, count = self.batch.size + record.size, len(self.batch.records) + 1
+            if count > 1 and (size > limit or size * 4 / 3 + count * RECORD_OVERHEAD > INVOKE_LIMIT):
+                self.process()
+            self.batch.add(record)
+
+    def process(self) -> None:
+        """Invoke the processor with the batch; place or refuse each record by its result."""
+        batch, self.batch, processor = self.batch.records, Buffer(), self.processor
+        if not processor:
+            for record in batch:
+                self.place(record, {}, {"attemptsMade": 1})
+        if not processor or not batch:
+            return
+        named = {f"{index:049d}": record for index, record in enumerate(batch)}
+        attempts, results = self.invoke(processor, named)
+        about = {"attemptsMade": attempts, "lambdaArn": processor["LambdaArn"]}
+        for name, record in named.items():
+            result = (results or {}).get(name, {})
+            outcome, data = result.get("result"), result.get("data")
+            if outcome == "Ok" and isinstance(data, str):
+                keys = (result.get("metadata") or {}).get("partitionKeys") or {}
+                self.place(record._replace(data=data), keys, about)
+            elif results is None:
+                self.refuse(record, "Lambda.FunctionError", about)
+            elif outcome == "ProcessingFailed":
+                self.refuse(record, "Lambda.ProcessingFailedStatus", about)
+            elif outcome != "Dropped":
+                self.refuse(record, "Lambda.InvalidReturnFormat" if result else "Lambda.MissingRecordId", about)
+
+    def invoke(
+        self, processor: dict[str, str], batch: dict[str, Record]
+    ) -> tuple[int, dict[str, dict[str, Any]] | None]:
+        """Call the Lambda: (attempts made, results by record id, None when every attempt failed)."""
+        event = {
+            "invocationId": new_uuid(),
+            "deliveryStreamArn": self.stream["arn"],
+            "sourceKinesisStreamArn": self.stream["kinesis_source"]["KinesisStreamARN"],
+            "region": get_region(),
+            "records": [
+                {"recordId": name, "approximateArrivalTimestamp": record.arrival, "data": record.data}
+                for name, record in batch.items()
+            ],
+        }
+        attempts = 1 + int(processor.get("NumberOfRetries", 3))
+        for attempt in range(1, attempts + 1):
+            name, qualifier = lambda_svc._resolve_name_and_qualifier(processor["LambdaArn"])
+            function, _ = lambda_svc._get_func_record_for_qualifier(name, qualifier)
+            answer = lambda_svc._execute_function(function, event) if function else {"error": True}
+            body, failed = answer.get("body"), answer.get("error", False)
+            if not failed and len(json.dumps(body)) > INVOKE_LIMIT:
+                body, failed = "the response is above Lambda's 6 MB: lower BufferSizeInMBs", True
+            if not failed:
+                records = body.get("records") if isinstance(body, dict) else None
+                return attempt, {item["recordId"]: item for item in records or []}
+            log.warning("Firehose %s: %s failed, attempt %d: %s", self.stream["name"], name, attempt, body)
+        return attempts, None
+
+    def place(self, record: Record, keys: dict[str, str], about: dict[str, Any]) -> None:
+        """Add a processed record to its partition's buffer; `keys` are those the Lambda returned."""
+        wanted = PARTITION_KEY.findall(self.config.get("Prefix") or "")
+        found = {"partitionKeyFromLambda": keys, "partitionKeyFromQuery": {}}
+        try:
+            data = b64decode(record.data, validate=True)
+            if any(space == "partitionKeyFromQuery" for space, _ in wanted):
+                found["partitionKeyFromQuery"] = firehose._metadata_extraction_keys(self.config, data) or {}
+            partition = tuple((f"!{{{space}:{name}}}", str(found[space][name])) for space, name in wanted)
+        except firehose._DeliveryError as error:
+            self.refuse(record, "DynamicPartitioning.MetadataExtractionFailed", about, error.message)
+        except KeyError as key:
+            self.refuse(record, "DynamicPartitioning.MissingKey", about, f"No value for the partition key {key}.")
+        except ValueError:
+            self.refuse(record, "Lambda.InvalidReturnFormat", about)
+        else:
+            if partition not in self.partitions and len(self.partitions) == ACTIVE_PARTITIONS:
+                self.refuse(record, "DynamicPartitioning.PartitionLimit", about)
+            else:
+                self.partitions.setdefault(partition, Buffer()).add(record)
+
+    def refuse(self, record: Record, code: str, about: dict[str, Any], message: str = "") -> None:
+        """Buffer AWS's error document for a record that was not processed or not converted.
+
+        https://docs.aws.amazon.com/firehose/latest/dev/data-transformation-failure-handling.html,
+        https://docs.aws.amazon.com/firehose/latest/dev/record-format-conversion-error-handling.html
+        """
+        converting = code.startswith("DataFormatConversion")
+        document = {
+            "attemptsMade": 1,
+            "arrivalTimestamp": record.arrival,
+            "lastErrorCode" if converting else "errorCode": code,
+            "lastErrorMessage" if converting else "errorMessage": message or FAILURES[code],
+            "attemptEndingTimestamp": int(time.time() * 1000),
+            "rawData": record.data,
+        } | about
+        line = b64encode(json.dumps(document).encode() + b"\n").decode()
+        kind = "format-conversion-failed" if converting else "processing-failed"
+        self.errors.setdefault(kind, Buffer()).add(record._replace(data=line))
+
+    def flush(self, everything: bool) -> None:
+        """Write the buffers that are due, or all. One whose write fails stays for the next attempt."""
+        config, hints = self.config, self.config["BufferingHints"]
+        for partition, buffer in list(self.partitions.items()):
+            if everything or buffer.due(hints):
+                self.deliver(dict(partition), buffer)
+                del self.partitions[partition]
+        for kind, buffer in list(self.errors.items()):
+            if everything or buffer.due(hints):
+                prefix = config.get("ErrorOutputPrefix") or f"{config.get('Prefix') or ''}{kind}/"
+                self.write(config, {"!{firehose:error-output-type}": kind}, buffer, buffer.joined(), prefix=prefix)
+                del self.errors[kind]
+        backup = config.get("S3BackupConfiguration") or {}
+        if self.backup.records and (everything or self.backup.due(HINTS | backup.get("BufferingHints", {}))):
+            self.write(backup, {}, self.backup, self.backup.joined())
+            self.backup = Buffer()
+
+    def deliver(self, keys: dict[str, str], buffer: Buffer) -> None:
+        """Write one partition, as Parquet when conversion is on; what doesn't convert goes to the errors."""
+        config, conversion = self.config, self.config.get("DataFormatConversionConfiguration") or {}
+        if not enabled(conversion):
+            self.write(config, keys, buffer, buffer.joined())
+            return
+        body, failed = to_parquet(conversion, buffer.records)
+        if body:
+            self.write(config, keys, buffer, body, ".parquet")
+        schema = conversion["SchemaConfiguration"]
+        catalog = {
+            "catalogId": schema.get("CatalogId") or get_account_id(),
+            "databaseName": schema.get("DatabaseName"),
+            "tableName": schema.get("TableName"),
+            "region": schema.get("Region") or get_region(),
+            "versionId": schema.get("VersionId", "LATEST"),
+        }
+        for record, error in failed:
+            about = {"sequenceNumber": record.sequence, "subSequenceNumber": 0, "dataCatalogTable": catalog}
+            self.refuse(record, error.code, about, error.message)
+
+    def write(
+        self,
+        place: dict[str, Any],
+        values: dict[str, str],
+        buffer: Buffer,
+        body: bytes,
+        extension: str = "",
+        prefix: str | None = None,
+    ) -> None:
+        """Put one object into `place`, named as Firehose does with `values` for the prefix's expressions.
+
+        Raises RuntimeError when S3 refuses it.
+        """
+        template = (place.get("Prefix") or "") if prefix is None else prefix
+        if "!{" in template:  # MiniStack adds yyyy/MM/dd/HH/ without a timestamp in it, AWS without any expression
+            template += "!{timestamp:}"
+        for expression, value in values.items():
+            template = template.replace(expression, value)
+        first = time.gmtime(min(record.arrival for record in buffer.records) / 1000)
+        when = firehose._java_time("yyyy-MM-dd-HH-mm-ss", first)
+        name = f"{self.stream['name']}-{self.stream['version']}-{when}-{new_uuid()}"
+        key = firehose._evaluate_prefix(template, first) + name + (place.get("FileExtension") or extension)
+        bucket = firehose._s3_bucket_from_arn(place["BucketARN"])
+        status, _, answer = s3._put_object(bucket, key, body, {"content-type": "application/octet-stream"})
+        if status >= 300:
+            raise RuntimeError(f"S3 refused s3://{bucket}/{key}: {answer.decode(errors='replace')}")
+
+
+def enabled(configuration: dict[str, Any]) -> bool:
+    """Whether conversion is on: AWS takes one without `Enabled` as enabled."""
+    return bool(configuration) and configuration.get("Enabled", True)
+
+
+def problem(config: dict[str, Any]) -> str | None:
+    """What AWS's InvalidArgumentException would say of a destination, None when it is sound; sets its defaults."""
+    prefix, errors = config.get("Prefix") or "", config.get("ErrorOutputPrefix") or ""
+    converting = enabled(config.get("DataFormatConversionConfiguration") or {})
+    partitioning = (config.get("DynamicPartitioningConfiguration") or {}).get("Enabled", False)
+    least = {"SizeInMBs": 128} if converting or partitioning else {}
+    hints = config["BufferingHints"] = HINTS | least | config.get("BufferingHints", {})
+    small, quick = hints["SizeInMBs"] < 64, hints["IntervalInSeconds"] < 60
+    zipped = config.get("CompressionFormat", "UNCOMPRESSED") != "UNCOMPRESSED"
+    size, cause = "BufferingHints.SizeInMBs must be at least 64 when", "when Dynamic Partitioning is enabled"
+    rules = [
+        (converting and small, f"{size} data format conversion is enabled."),
+        (partitioning and small, f"{size} Dynamic Partitioning is enabled."),
+        (partitioning and quick, f"BufferingHints.IntervalInSeconds must be at least 60 seconds {cause}."),
+        (converting and zipped, "CompressionFormat must be UNCOMPRESSED when data format conversion is enabled."),
+        ("!{" in prefix and not errors, "ErrorOutputPrefix cannot be null or empty when Prefix contains expressions."),
+        (PARTITION_KEY.search(errors), "ErrorOutputPrefix cannot contain partitionKey namespaces."),
+        (
+            "!{" in errors and "!{firehose:error-output-type}" not in errors,
+            "ErrorOutputPrefix must contain !{firehose:error-output-type} when it contains expressions.",
+        ),
+        (partitioning and not PARTITION_KEY.search(prefix), f"Prefix must contain partitionKey namespaces {cause}."),
+        (not partitioning and PARTITION_KEY.search(prefix), f"Prefix can have partitionKey namespaces only {cause}."),
+    ]
+    return next((message for broken, message in rules if broken), None)
+
+
+def create(original: Handler) -> Handler:
+    """CreateDeliveryStream: refuse what AWS refuses, then start the stream's worker."""
+
+    def call(data: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        kind, config = firehose._resolve_dest_type_and_config(data)
+        ours = kind in ("ExtendedS3", "S3")
+        if ours and (refused := problem(config)):
+            return firehose._invalid(refused)
+        answer = original(data)
+        if ours and answer[0] < 300 and data.get("DeliveryStreamType") == "KinesisStreamAsSource":
+            stream = firehose._streams[data["DeliveryStreamName"]]
+            worker = workers[stream["arn"]] = Worker(stream)
+            spawn_background(worker.run, thread_name=f"firehose-{stream['name']}")
+        return answer
+
+    return call
+
+
+def delete(original: Handler) -> Handler:
+    """DeleteDeliveryStream: end the stream's worker, which writes what it holds first."""
+
+    def call(data: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        stream = firehose._streams.get(data["DeliveryStreamName"])
+        answer = original(data)
+        if stream and answer[0] < 300 and (worker := workers.pop(stream["arn"], None)):
+            worker.ended.set()
+            worker.wake.set()
+        return answer
+
+    return call
+
+
+def wake(stream_arn: str, _records: list[tuple[str, bytes]]) -> None:
+    """What Kinesis calls at each put: the workers read the stream themselves."""
+    for worker in list(workers.values()):
+        if worker.stream["kinesis_source"]["KinesisStreamARN"] == stream_arn:
+            worker.wake.set()
+
+
+def install() -> None:
+    """Put the workers behind MiniStack's Firehose API."""
+    swap(firehose, "ingest_from_kinesis_source", lambda _original: wake)
+    for name, action, make in (
+        ("_create_delivery_stream", "CreateDeliveryStream", create),
+        ("_delete_delivery_stream", "DeleteDeliveryStream", delete),
+    ):
+        swap(firehose, name, make)  # which CloudFormation calls
+        swap(firehose._HANDLERS, action, make)  # and the API

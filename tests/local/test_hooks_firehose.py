@@ -1,0 +1,205 @@
+"""Contract tests of local/hooks/firehose.py: a delivery stream on a Kinesis stream delivers as AWS's does."""
+
+import io
+import json
+import time
+import zipfile
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from botocore.exceptions import ClientError
+
+pytestmark = pytest.mark.local
+
+ROLE = "arn:aws:iam::000000000000:role/delivery"
+HANDLER = """
+import base64, json
+
+def handler(event, context):
+    answers = []
+    for record in event["records"]:
+        answer = {"recordId": record["recordId"], "result": "Ok"}
+        data = json.loads(base64.b64decode(record["data"]))
+        if data.get("kind") == "crash":
+            raise RuntimeError("on purpose")
+        if data.get("kind") in ("Dropped", "ProcessingFailed"):
+            answer["result"] = data["kind"]
+        elif data.get("kind") == "lost":
+            continue
+        else:
+            answer["data"] = base64.b64encode((json.dumps(data) + "\\n").encode()).decode()
+            if "day" in data:
+                answer["metadata"] = {"partitionKeys": {"day": data["day"]}}
+        answers.append(answer)
+    return {"records": answers}
+"""
+COLUMNS = [("id", "int"), ("delay", "double"), ("name", "string"), ("seen", "timestamp"), ("tags", "array<string>")]
+PREFIX = "flights/day=!{partitionKeyFromLambda:day}/"
+ERRORS = "errors/!{firehose:error-output-type}/"
+PARQUET = {
+    "Enabled": True,
+    "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
+    "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
+    "SchemaConfiguration": {"DatabaseName": "firehose", "TableName": "raw", "RoleARN": ROLE},
+}
+DESTINATION: dict[str, Any] = {
+    "RoleARN": ROLE,
+    "BucketARN": "arn:aws:s3:::firehose-raw",
+    "Prefix": PREFIX,
+    "ErrorOutputPrefix": ERRORS,
+    "BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 60},
+    "DynamicPartitioningConfiguration": {"Enabled": True},
+    "DataFormatConversionConfiguration": PARQUET,
+}
+
+
+def objects(client: Any, prefix: str) -> dict[str, bytes]:
+    """The bodies of firehose-raw's objects below a prefix, by key."""
+    s3 = client("s3")
+    found = s3.list_objects_v2(Bucket="firehose-raw", Prefix=prefix).get("Contents", [])
+    return {item["Key"]: s3.get_object(Bucket="firehose-raw", Key=item["Key"])["Body"].read() for item in found}
+
+
+def eventually(found: Callable[[], Any], seconds: float = 20) -> Any:
+    """The first result that counts as true."""
+    deadline = time.monotonic() + seconds
+    while not (result := found()):
+        assert time.monotonic() < deadline, "nothing was delivered"
+        time.sleep(0.1)
+    return result
+
+
+@pytest.fixture(scope="module")
+def source(client: Callable[[str], Any]) -> dict[str, Any]:
+    """A stream of two shards, a processor, a table and a bucket; the settings of a delivery stream on them."""
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("handler.py", HANDLER)
+    function = client("lambda").create_function(
+        FunctionName="transform", Runtime="python3.12", Handler="handler.handler", Role=ROLE, Timeout=60,
+        Code={"ZipFile": code.getvalue()},
+    )  # fmt: skip
+    client("s3").create_bucket(Bucket="firehose-raw")
+    client("glue").create_database(DatabaseInput={"Name": "firehose"})
+    columns = [{"Name": name, "Type": kind} for name, kind in COLUMNS]
+    client("glue").create_table(
+        DatabaseName="firehose", TableInput={"Name": "raw", "StorageDescriptor": {"Columns": columns}}
+    )
+    client("kinesis").create_stream(StreamName="events", ShardCount=2)
+    arn = client("kinesis").describe_stream_summary(StreamName="events")["StreamDescriptionSummary"]["StreamARN"]
+    client("kinesis").put_record(StreamName="events", Data=b"before", PartitionKey="a")
+    parameters = {"LambdaArn": function["FunctionArn"], "NumberOfRetries": "1", "BufferSizeInMBs": "0.2"}
+    listed = [{"ParameterName": name, "ParameterValue": value} for name, value in parameters.items()]
+    processing = {"Enabled": True, "Processors": [{"Type": "Lambda", "Parameters": listed}]}
+    return {
+        "DeliveryStreamType": "KinesisStreamAsSource",
+        "KinesisStreamSourceConfiguration": {"KinesisStreamARN": arn, "RoleARN": ROLE},
+        "ExtendedS3DestinationConfiguration": DESTINATION | {"ProcessingConfiguration": processing},
+    }
+
+
+@pytest.fixture(scope="module")
+def delivered(client: Callable[[str], Any], source: dict[str, Any]) -> dict[str, bytes]:
+    """What a delivery stream makes of 3,000 good records on three days and some that aren't."""
+    client("firehose").create_delivery_stream(DeliveryStreamName="delivery", **source)
+    good = [
+        {"id": i, "delay": i if i % 2 else i / 4, "name": f"f{i}", "seen": "2013-01-05 05:00:00", "tags": ["a"],
+         "extra": 1, "day": f"0{1 + i % 3}"} for i in range(3000)
+    ]  # fmt: skip
+    bad = [{"kind": "Dropped"}, {"kind": "ProcessingFailed"}, {"kind": "lost"}, {"id": 1}, {"id": 2.5, "day": "01"}]
+    bodies = [json.dumps(record).encode() for record in [*good[:1500], *bad, *good[1500:]]]
+    for start in range(0, len(bodies), 500):
+        batch = [{"Data": body, "PartitionKey": str(hash(body))} for body in bodies[start : start + 500]]
+        client("kinesis").put_records(StreamName="events", Records=batch)
+    eventually(lambda: objects(client, "errors/format-conversion-failed/"))
+    return objects(client, "")
+
+
+def test_one_typed_object_a_partition(delivered: dict[str, bytes]) -> None:
+    """Every record since creation arrives once, in one Parquet object a day with the table's types."""
+    parquet = {key: pq.read_table(io.BytesIO(body)) for key, body in delivered.items() if key.startswith("flights/")}
+    assert [key.rpartition("/")[0] for key in parquet] == [f"flights/day=0{day}" for day in (1, 2, 3)]
+    assert all(key.rpartition("/")[2].startswith("delivery-1-20") and key.endswith(".parquet") for key in parquet)
+    kinds = ["int32", "double", "string", "timestamp[ns]", "list<element: string>"]
+    assert all([str(kind) for kind in table.schema.types] == kinds for table in parquet.values())
+    ids = [value for table in parquet.values() for value in table["id"].to_pylist()]
+    assert sorted(ids) == list(range(3000))
+
+
+def test_failures_keep_the_record_under_the_error_prefix(delivered: dict[str, bytes]) -> None:
+    """What the processor rejects, loses or can't partition, and what doesn't convert, is there with the reason."""
+    lines = [json.loads(line) for key, body in delivered.items() if key.startswith("errors/processing-failed/")
+             for line in body.splitlines()]  # fmt: skip
+    reasons = {json.dumps(json.loads(b64decode(line["rawData"]))): line["errorCode"] for line in lines}
+    assert reasons == {
+        '{"kind": "ProcessingFailed"}': "Lambda.ProcessingFailedStatus",
+        '{"kind": "lost"}': "Lambda.MissingRecordId",
+        '{"id": 1}': "DynamicPartitioning.MissingKey",
+    }
+    fields = {"attemptsMade", "arrivalTimestamp", "errorCode", "errorMessage", "attemptEndingTimestamp", "rawData"}
+    assert all(line.keys() == {*fields, "lambdaArn"} and line["attemptsMade"] == 1 for line in lines)
+    key = next(key for key in delivered if key.startswith("errors/format-conversion-failed/"))
+    (line,) = map(json.loads, delivered[key].splitlines())
+    assert json.loads(b64decode(line["rawData"])) == {"id": 2.5, "day": "01"}
+    assert line["lastErrorCode"] == "DataFormatConversion.MalformedData"
+    assert line["dataCatalogTable"]["tableName"] == "raw"
+
+
+def test_update_backup_retries_and_delete(
+    client: Callable[[str], Any], source: dict[str, Any], delivered: dict[str, bytes]
+) -> None:
+    """An updated prefix counts from the next flush; a failed invocation is retried; deleting flushes what is held."""
+    firehose, kinesis = client("firehose"), client("kinesis")
+    plain = {key: value for key, value in source["ExtendedS3DestinationConfiguration"].items()
+             if key not in ("DynamicPartitioningConfiguration", "DataFormatConversionConfiguration")}  # fmt: skip
+    backup = {"RoleARN": ROLE, "BucketARN": "arn:aws:s3:::firehose-raw", "Prefix": "backup/"}
+    plain |= {"Prefix": "before/", "S3BackupMode": "Enabled", "S3BackupConfiguration": backup}
+    firehose.create_delivery_stream(
+        DeliveryStreamName="plain", **source | {"ExtendedS3DestinationConfiguration": plain}
+    )
+    kinesis.put_record(StreamName="events", Data=b'{"kind": "crash"}', PartitionKey="a")
+    (failed,) = eventually(lambda: objects(client, "errors/processing-failed/plain")).values()
+    assert json.loads(failed)["errorCode"] == "Lambda.FunctionError"
+    assert json.loads(failed)["attemptsMade"] == 2
+    described = firehose.describe_delivery_stream(DeliveryStreamName="plain")["DeliveryStreamDescription"]
+    firehose.update_destination(
+        DeliveryStreamName="plain", CurrentDeliveryStreamVersionId=described["VersionId"],
+        DestinationId=described["Destinations"][0]["DestinationId"],
+        ExtendedS3DestinationUpdate={"Prefix": "after/!{timestamp:yyyy}/"},
+    )  # fmt: skip
+    for number in range(3):
+        kinesis.put_record(StreamName="events", Data=json.dumps({"n": number}).encode(), PartitionKey="same")
+    firehose.delete_delivery_stream(DeliveryStreamName="plain")
+    ((key, body),) = eventually(lambda: objects(client, "after/"), seconds=2.5).items()
+    assert key.startswith(f"after/{time.gmtime().tm_year}/plain-2-")
+    assert body == b'{"n": 0}\n{"n": 1}\n{"n": 2}\n'
+    assert b"".join(objects(client, "backup/").values()) == b'{"kind": "crash"}{"n": 0}{"n": 1}{"n": 2}'
+    assert not objects(client, "before/")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"BufferingHints": {"SizeInMBs": 5, "IntervalInSeconds": 60}}, "at least 64 when data format conversion"),
+        ({"BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 10}}, "IntervalInSeconds must be at least 60"),
+        ({"ErrorOutputPrefix": ""}, "ErrorOutputPrefix cannot be null or empty"),
+        ({"ErrorOutputPrefix": f"errors/{PREFIX}"}, "ErrorOutputPrefix cannot contain partitionKey"),
+        ({"ErrorOutputPrefix": "errors/!{timestamp:yyyy}/"}, "error-output-type"),
+        ({"CompressionFormat": "GZIP"}, "UNCOMPRESSED"),
+        ({"Prefix": "flights/"}, "must contain partitionKey namespaces"),
+        ({"DynamicPartitioningConfiguration": {"Enabled": False}}, "only when Dynamic Partitioning is enabled"),
+    ],
+)
+def test_refuses_what_aws_refuses(
+    client: Callable[[str], Any], source: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    """A destination that AWS would not take fails the same deployment here."""
+    destination = source["ExtendedS3DestinationConfiguration"] | change
+    with pytest.raises(ClientError, match=message) as refused:
+        client("firehose").create_delivery_stream(
+            DeliveryStreamName="bad", **source | {"ExtendedS3DestinationConfiguration": destination}
+        )
+    assert refused.value.response["Error"]["Code"] == "InvalidArgumentException"
