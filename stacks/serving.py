@@ -119,7 +119,7 @@ class Serving(Layer):
             key=key,
             description="Puts an approved model package into this stack's parameter",
             timeout=Duration.minutes(15),
-            environment={"STACK_NAME": Aws.STACK_NAME, "PARAMETER": package.logical_id},
+            environment={"STACK": Aws.STACK_ID, "PARAMETER": package.logical_id},
         )
         allow(deploy.permissions, ["cloudformation:DescribeStacks", "cloudformation:UpdateStack"], Aws.STACK_ID)
         undelivered = sqs.Queue(

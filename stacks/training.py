@@ -39,7 +39,7 @@ class TrainingOptions(Options):
     )
     rounds: int = Field(200, ge=1, le=5000, description="XGBoost trees")
     max_depth: int = Field(6, ge=1, le=20, description="depth of an XGBoost tree")
-    learning_rate: float = Field(0.1, gt=0, le=1, description="XGBoost learning rate")
+    learning_rate: float = Field(0.05, gt=0, le=1, description="XGBoost learning rate")
 
 
 class Training(Layer):

@@ -16,7 +16,7 @@ POLL_SECONDS = 2
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
-    """Update the stack named in STACK_NAME so that its parameter PARAMETER is the approved package.
+    """Update the stack named in STACK so that its parameter PARAMETER is the approved package.
 
     Delivered twice, the second update has nothing to do. While another update runs it waits, and raises TimeoutError
     shortly before its own time is up, so that the event is retried.
@@ -29,19 +29,19 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
             if not _busy(error):
                 raise
         if context.get_remaining_time_in_millis() < 10_000:
-            raise TimeoutError(f"{os.environ['STACK_NAME']} is still being updated; {package} waits for the retry")
+            raise TimeoutError(f"{os.environ['STACK']} is still being updated; {package} waits for the retry")
         time.sleep(POLL_SECONDS)
 
 
 def _update(package: str) -> dict[str, str]:
-    stack_name, parameter = os.environ["STACK_NAME"], os.environ["PARAMETER"]
-    stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
+    stack_id, parameter = os.environ["STACK"], os.environ["PARAMETER"]
+    stack = cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]
     current = {given["ParameterKey"]: given["ParameterValue"] for given in stack["Parameters"]}
     if current[parameter] == package and not stack["StackStatus"].endswith("IN_PROGRESS"):
-        log.info("%s serves %s already", stack_name, package)
+        log.info("%s serves %s already", stack_id, package)
         return {"status": "UNCHANGED", "package": package}
     cloudformation.update_stack(
-        StackName=stack_name,
+        StackName=stack_id,
         UsePreviousTemplate=True,
         Capabilities=["CAPABILITY_IAM"],
         Parameters=[
@@ -51,7 +51,7 @@ def _update(package: str) -> dict[str, str]:
             for key in current
         ],
     )
-    log.info("%s is being updated to serve %s", stack_name, package)
+    log.info("%s is being updated to serve %s", stack_id, package)
     return {"status": "UPDATING", "package": package}
 
 
