@@ -1,0 +1,217 @@
+"""Contract tests of local/hooks/athena.py: Trino's SQL over the catalogue's tables answers and fails as Athena does."""
+
+import csv
+import datetime
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from botocore.exceptions import ClientError
+
+pytestmark = pytest.mark.local
+
+COLUMNS = [("id", "int"), ("delay", "double"), ("carrier", "string"), ("at", "timestamp"), ("added_later", "bigint")]
+PROJECTION = {
+    "projection.enabled": "true",
+    "projection.year.type": "integer", "projection.year.range": "2013,2014", "projection.year.digits": "4",
+    "projection.month.type": "integer", "projection.month.range": "1,12", "projection.month.digits": "2",
+    "storage.location.template": "s3://athena-data/flights/y${year}/month=${month}/",
+}  # fmt: skip
+DAYS = {
+    "projection.enabled": "true",
+    "projection.day.type": "date", "projection.day.format": "yyyy-MM-dd", "projection.day.range": "2013-01-02,NOW",
+    "projection.kind.type": "enum", "projection.kind.values": "early,late",
+}  # fmt: skip
+Ask = Callable[..., Any]
+
+
+def parquet(**columns: list[Any]) -> bytes:
+    """A Parquet file."""
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def month(*ids: int) -> bytes:
+    """A month of flights, the first of an unknown carrier."""
+    return parquet(
+        id=pa.array(ids, pa.int32()), delay=[i / 2 for i in ids], carrier=[None, *["a,\"b\""] * (len(ids) - 1)],
+        at=[datetime.datetime(2013, 1, 1, 5, i) for i in ids],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sizes(client: Callable[[str], Any]) -> dict[str, int]:
+    """The catalogue and its objects: bytes by key."""
+    s3, glue = client("s3"), client("glue")
+    for bucket in ("athena-data", "athena-results"):
+        s3.create_bucket(Bucket=bucket)
+    bodies = {
+        "flights/y2013/month=01/a.parquet": month(1, 2, 3),
+        "flights/y2013/month=02/a.parquet": month(4, 5),
+        "flights/y2013/month=02/b.parquet": month(6),
+        "flights/y2013/month=3/not-two-digits.parquet": month(7),
+        "flights/y2015/month=01/out-of-range.parquet": month(8),
+        "flights/y2013/month=01/_hidden.parquet": month(9),
+        "days/day=2013-01-01/kind=early/a.parquet": parquet(n=[1]),
+        "days/day=2013-01-02/kind=early/a.parquet": parquet(n=[2]),
+        "days/day=2013-01-02/kind=other/a.parquet": parquet(n=[3]),
+        "registered/p=1/a.csv": b"x,1\ny,2\n",
+        "registered/p=2/a.csv": b"z,3\n",
+        "wide/a.parquet": parquet(**{f"c{i}": [j * i for j in range(30_000)] for i in range(30)}),
+    }
+    for key, body in bodies.items():
+        s3.put_object(Bucket="athena-data", Key=key, Body=body)
+    glue.create_database(DatabaseInput={"Name": "lake"})
+
+    def table(name: str, columns: list[tuple[str, str]], *keys: str, kind: str = "parquet", **parameters: str) -> None:
+        described, partitions = ([{"Name": c, "Type": t} for c, t in pairs]
+                                 for pairs in (columns, [tuple(key.split()) for key in keys]))  # fmt: skip
+        storage = {"Columns": described, "Location": f"s3://athena-data/{name}/"}
+        glue.create_table(DatabaseName="lake", TableInput={
+            "Name": name, "StorageDescriptor": storage, "PartitionKeys": partitions,
+            "Parameters": {"classification": kind, **parameters}})  # fmt: skip
+
+    table("flights", COLUMNS, "year int", "month int", **PROJECTION)
+    table("days", [("n", "bigint")], "day string", "kind string", **DAYS)
+    table("registered", [("name", "string"), ("n", "int")], "p int", kind="csv")
+    location = {"Location": "s3://athena-data/registered/p=1/"}
+    glue.create_partition(DatabaseName="lake", TableName="registered", PartitionInput={
+        "Values": ["1"], "StorageDescriptor": location})  # fmt: skip
+    table("wide", [(f"c{i}", "bigint") for i in range(30)])
+    glue.create_table(DatabaseName="lake", TableInput={"Name": "wrong", "StorageDescriptor": {
+        "Columns": [{"Name": "c1", "Type": "int"}], "Location": "s3://athena-data/wide/"},
+        "Parameters": {"classification": "parquet"}})  # fmt: skip
+    client("athena").create_work_group(Name="enforced", Configuration={
+        "EnforceWorkGroupConfiguration": True,
+        "ResultConfiguration": {"OutputLocation": "s3://athena-results/enforced"}})  # fmt: skip
+    return {key: len(body) for key, body in bodies.items()}
+
+
+@pytest.fixture(scope="module")
+def ask(client: Callable[[str], Any], sizes: dict[str, int]) -> Ask:
+    """Runs a query to its end: the QueryExecution."""
+    athena = client("athena")
+
+    def run(query: str, **where: Any) -> dict[str, Any]:
+        place = {"ResultConfiguration": {"OutputLocation": "s3://athena-results/own"}} | where
+        query_id = athena.start_query_execution(
+            QueryString=query, QueryExecutionContext={"Database": "lake"}, **place
+        )["QueryExecutionId"]
+        deadline = time.monotonic() + 30
+        while True:
+            execution = athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]
+            if execution["Status"]["State"] not in ("QUEUED", "RUNNING"):
+                return execution
+            assert time.monotonic() < deadline, query
+            time.sleep(0.02)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def rows(client: Callable[[str], Any], ask: Ask) -> Callable[[str], list[list[str | None]]]:
+    """Runs a query: its rows, without the one of column names."""
+
+    def run(query: str) -> list[list[str | None]]:
+        execution = ask(query)
+        assert execution["Status"]["State"] == "SUCCEEDED", execution["Status"]
+        page = client("athena").get_query_results(QueryExecutionId=execution["QueryExecutionId"])
+        return [[datum.get("VarCharValue") for datum in row["Data"]] for row in page["ResultSet"]["Rows"]][1:]
+
+    return run
+
+
+def test_projected_partitions(rows: Callable[[str], Any], ask: Ask, sizes: dict[str, int]) -> None:
+    """Only projected partitions exist, their keys have the declared types, and WHERE leaves the others unread."""
+    count = "SELECT year, month, count(*) FROM flights GROUP BY 1, 2 ORDER BY 1, 2"
+    assert rows(count) == [["2013", "1", "3"], ["2013", "2", "3"]]
+    february = sum(size for key, size in sizes.items() if key.startswith("flights/y2013/month=02/"))
+    for where in ("month = 2", "f.month > 1 AND delay > 0", "month IN (2, 5) AND year BETWEEN 2012 AND 2013"):
+        execution = ask(f"WITH t AS (SELECT * FROM lake.flights f WHERE {where}) SELECT sum(id) FROM t")  # noqa: S608
+        assert execution["Statistics"]["DataScannedInBytes"] == february, execution["Status"]
+    outer = "SELECT count(*) FROM days d LEFT JOIN flights f ON f.id = d.n WHERE f.month IS NULL"
+    assert rows(outer) == [["0"]]
+    assert rows("SELECT * FROM days") == [["2", "2013-01-02", "early"]]
+
+
+def test_registered_partitions(rows: Callable[[str], Any]) -> None:
+    """Without projection a partition exists when the catalogue has it."""
+    assert rows("SELECT name, n + p FROM registered ORDER BY 1") == [["x", "2"], ["y", "3"]]
+
+
+def test_trino_sql(rows: Callable[[str], Any]) -> None:
+    """Trino's functions, integer division, names and formats."""
+    query = """
+        SELECT lake.flights.id, "awsdatacatalog"."lake"."flights".carrier, at, 7 / id AS whole, delay > 1 AS late,
+               rank() OVER (PARTITION BY year ORDER BY delay DESC) AS place, added_later,
+               date_diff('day', date_parse('2013-01-01', '%Y-%m-%d'), timestamp '2013-01-03 00:00:00') AS days,
+               date_trunc('hour', from_iso8601_timestamp('2013-01-01T05:30:00-05:00')) AS hour,
+               json_extract_scalar('{"a": {"b": 5}}', '$.a.b') AS b
+        FROM flights JOIN days ON n = id WHERE month = 1"""
+    assert rows(query) == [
+        ["2", 'a,"b"', "2013-01-01 05:02:00.000", "3", "false", "1", None, "2", "2013-01-01 10:00:00.000 UTC", "5"]
+    ]
+
+
+def test_result_types_places_and_csv(client: Callable[[str], Any], ask: Ask) -> None:
+    """Column types are Athena's; the CSV is where the API says, NULL in it differs from text; workgroups enforce."""
+    execution = ask(
+        "SELECT id, at, delay, carrier, count(*) FROM flights WHERE month = 1 AND id < 3 GROUP BY 1,2,3,4 ORDER BY 1",
+        WorkGroup="enforced", ResultConfiguration={"OutputLocation": "s3://athena-data/elsewhere/"},
+    )  # fmt: skip
+    assert execution["Status"]["State"] == "SUCCEEDED", execution["Status"]
+    query_id = execution["QueryExecutionId"]
+    assert execution["ResultConfiguration"]["OutputLocation"] == f"s3://athena-results/enforced/{query_id}.csv"
+    columns = client("athena").get_query_results(QueryExecutionId=query_id)["ResultSet"]["ResultSetMetadata"]
+    assert [(c["Name"], c["Type"]) for c in columns["ColumnInfo"]] == [
+        ("id", "integer"), ("at", "timestamp"), ("delay", "double"), ("carrier", "varchar"), ("_col4", "bigint")
+    ]  # fmt: skip
+    body = client("s3").get_object(Bucket="athena-results", Key=f"enforced/{query_id}.csv")["Body"].read().decode()
+    assert body.splitlines() == [
+        '"id","at","delay","carrier","_col4"',
+        '"1","2013-01-01 05:01:00.000","0.5",,"1"',
+        '"2","2013-01-01 05:02:00.000","1.0","a,""b""","1"',
+    ]
+    with pytest.raises(ClientError, match="nowhere is not found"):
+        ask("SELECT 1", WorkGroup="nowhere")
+
+
+def test_thirty_thousand_rows(client: Callable[[str], Any], ask: Ask) -> None:
+    """A result of 30,000 rows by 30 columns comes in pages and as one CSV."""
+    execution = ask("SELECT * FROM wide ORDER BY c1")
+    assert execution["Statistics"]["EngineExecutionTimeInMillis"] < 10_000
+    asked = {"QueryExecutionId": execution["QueryExecutionId"], "MaxResults": 1000}
+    first = client("athena").get_query_results(**asked)
+    second = client("athena").get_query_results(**asked, NextToken=first["NextToken"])
+    assert second["ResultSet"]["Rows"][0]["Data"][29]["VarCharValue"] == "29000"
+    key = execution["ResultConfiguration"]["OutputLocation"].removeprefix("s3://athena-results/")
+    body = client("s3").get_object(Bucket="athena-results", Key=key)["Body"].read().decode()
+    lines = list(csv.reader(io.StringIO(body)))
+    assert (len(lines), lines[-1][29]) == (30_001, str(29_999 * 29))
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("SELECT nope FROM flights", "COLUMN_NOT_FOUND: line 1:8: Column 'nope' cannot be resolved"),
+        ("SELECT 1 FROM nothere", "TABLE_NOT_FOUND: line 1:15: Table 'awsdatacatalog.lake.nothere' does not exist"),
+        ("SELECT cast('x' AS integer)", "INVALID_CAST_ARGUMENT"),
+        ("SELECT unheard_of(1)", "FUNCTION_NOT_FOUND: line 1:1: Function 'unheard_of' not registered"),
+        ("SELECT (1", "SYNTAX_ERROR"),
+        ("SELECT * FROM wrong", "HIVE_BAD_DATA: Field c1's type BIGINT in parquet file is incompatible with type int"),
+        ("SHOW PARTITIONS flights", "NOT_SUPPORTED: SHOW PARTITIONS is not in the local cloud"),
+        ("MSCK REPAIR TABLE flights", "NOT_SUPPORTED: MSCK REPAIR is not in the local cloud"),
+        ("UNLOAD (SELECT 1) TO 's3://a/' WITH (format = 'PARQUET')", "NOT_SUPPORTED: UNLOAD is not in the local cloud"),
+        ("INSERT INTO flights SELECT 1", "NOT_SUPPORTED: INSERT INTO is not in the local cloud"),
+    ],
+)
+def test_failures_say_why(ask: Ask, query: str, reason: str) -> None:
+    """A query that fails is FAILED with Athena's reason; what isn't there says so by name."""
+    status = ask(query)["Status"]
+    assert status["State"] == "FAILED"
+    assert status["StateChangeReason"].startswith(reason)
