@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_STACK = "CDKToolkit"
 LINES_IN_ERROR = 40
+# Glue and SageMaker make these for all jobs of an account: no stack owns them, here or in AWS.
+SHARED_LOGS = ("/aws-glue/jobs/", "/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs")
 
 
 def cdk(cloud: "Cloud", *arguments: str, folder: Path = tools.ROOT) -> Iterator[str]:
@@ -126,7 +128,7 @@ LISTS: tuple[tuple[str, str, str, Callable[[str], bool]], ...] = (
     ("s3", "list_buckets", "Buckets[].Name", present),
     ("kms", "list_aliases", "Aliases[].AliasName", lambda name: not name.startswith("alias/aws/")),
     ("lambda", "list_functions", "Functions[].FunctionName", present),
-    ("logs", "describe_log_groups", "logGroups[].logGroupName", present),
+    ("logs", "describe_log_groups", "logGroups[].logGroupName", lambda name: not name.startswith(SHARED_LOGS)),
     ("iam", "list_roles", "Roles[?!starts_with(Path, '/aws-service-role/')].RoleName", present),
     ("iam", "list_policies", "Policies[?!starts_with(Arn, 'arn:aws:iam::aws:')].PolicyName", present),
     ("ssm", "describe_parameters", "Parameters[].Name", lambda name: not name.startswith("/aws/")),

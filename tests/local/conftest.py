@@ -27,7 +27,7 @@ def client(cloud: Cloud) -> Callable[[str], Any]:
 
 @pytest.fixture(scope="module")
 def deploy_stack(client: Callable[[str], Any]) -> Iterator[Callable[..., Outputs]]:
-    """Makes or updates a stack: deploy_stack(name, resources, outputs, **template sections) answers its outputs.
+    """Makes or updates a stack: deploy_stack(name, template, **parameters) answers its outputs.
 
     With template None the stack is updated with its previous template. The module's stacks are deleted at its end.
     """
@@ -46,7 +46,10 @@ def deploy_stack(client: Callable[[str], Any]) -> Iterator[Callable[..., Outputs
         else:
             names.append(name)
             formation.create_stack(**request)
-        stack = formation.describe_stacks(StackName=name)["Stacks"][0]
+        stack: dict[str, Any] = {}
+        # The local cloud answers when the stack has settled, or after four seconds.
+        while stack.get("StackStatus", "_IN_PROGRESS").endswith("_IN_PROGRESS"):
+            stack = formation.describe_stacks(StackName=name)["Stacks"][0]
         assert stack["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"), [
             (event["LogicalResourceId"], event.get("ResourceStatusReason"))
             for event in formation.describe_stack_events(StackName=name)["StackEvents"]
