@@ -23,7 +23,7 @@ help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
 
 demo: install ## run the whole platform on this machine, on real flights; writes build/demo/report.html
-	python -m local.demo
+	python -m demo
 
 test: install ## lint, then every test
 	ruff check .

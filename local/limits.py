@@ -1,10 +1,11 @@
 """What the local cloud does not do, said in every report."""
 
 NOT_EMULATED = (
-    "Containers and Lambda functions run on this machine's Python and packages, whatever image or runtime they declare: "
+    "Containers and Lambda functions run on this machine's Python and packages, whatever image or runtime they name: "
     "of a Dockerfile, COPY and ENV count and RUN does not.",
-    "IAM roles, bucket policies and KMS permissions are stored and not enforced.",
-    "Network, encryption at rest and flow logs are stored and not carried out: traffic stays on the loopback interface.",
+    "The roles of Lambda functions and bucket policies are enforced; those of other services, and KMS permissions, "
+    "are stored and not enforced.",
+    "Network, encryption at rest and flow logs are stored and not carried out: traffic stays on the loopback device.",
     "Firehose delivers early once its stream has been read to the end; AWS waits for the whole buffering interval.",
     "Scheduled jobs wait for their time: the demo starts the drift monitor itself.",
     "S3 lifecycle rules, instance types, quotas and prices have no effect.",

@@ -7,6 +7,8 @@ Costs       nothing idle; storage by the gigabyte ($0.023 a month in Standard).
 Copy        this file and components/{base,bucket}.py.
 """
 
+from typing import Any
+
 from aws_cdk import CfnOutput, CrossStackReferences, Duration, ReferenceStrength
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
@@ -46,7 +48,7 @@ class DataLake(Layer):
         )
         explain(self.access_logs, "S1", "the bucket that receives the access logs logs none itself")
 
-        def zone(name: str, **options: object) -> ZoneBucket:
+        def zone(name: str, **options: Any) -> ZoneBucket:
             return ZoneBucket(self, name, deployment, key=key, access_logs=self.access_logs, **options)
 
         self.raw = zone("Raw", publish_events=True)

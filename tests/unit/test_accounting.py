@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from moto import mock_aws
 
-from local.demo import accounting
+from demo import accounting
 from producers import damage, flights
 from producers.ledger import Ledger
 from producers.refused import RefusedEvents

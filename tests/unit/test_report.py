@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local.demo import report
+from demo import report
 
 HOSTILE = "<script>alert('1')</script> & \"quoted\""
 # Dictionaries of which no single key has to be there.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from local.demo.platform import LinkBrokenError, Platform, wait_for
+from demo.platform import LinkBrokenError, Platform, wait_for
 
 Show = Callable[[str], None]
 
@@ -22,10 +22,12 @@ CURVE_POINTS = 200
 
 # What a client knows of a flight before it departs; weather is that of the scheduled hour.
 TEXTS = ("carrier", "origin", "dest")
-NUMBERS = tuple(
-    "year month day hour minute sched_arr_time distance "
-    "temp dewp humid wind_dir wind_speed wind_gust precip pressure visib".split()
+# fmt: off
+NUMBERS = (
+    "year", "month", "day", "hour", "minute", "sched_arr_time", "distance",
+    "temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib",
 )
+# fmt: on
 
 
 @dataclass

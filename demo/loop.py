@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from local.demo import serving
-from local.demo.platform import Happened, LinkBrokenError, Platform, utc_now, wait_for
+from demo import serving
+from demo.platform import Happened, LinkBrokenError, Platform, utc_now, wait_for
 
 Show = Callable[[str], None]
 

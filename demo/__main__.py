@@ -1,4 +1,4 @@
-"""`python -m local.demo`: the whole platform on this machine, on real flights, through AWS's APIs alone."""
+"""`python -m demo`: the whole platform on this machine, on real flights, through AWS's APIs alone."""
 
 import argparse
 import json
@@ -17,10 +17,10 @@ from typing import Any
 from rich.console import Console
 
 from config.sandbox import SETTINGS
+from demo import accounting, ingest, loop, report, serving
+from demo.platform import Happened, LinkBrokenError, Platform, utc_now
 from local import deploy, tools
 from local.cloud import Cloud
-from local.demo import accounting, ingest, loop, report, serving
-from local.demo.platform import Happened, LinkBrokenError, Platform, utc_now
 from local.limits import NOT_EMULATED
 
 ENVIRONMENT = "sandbox"
@@ -97,7 +97,7 @@ def start_and_deploy(demo: Demo) -> Platform:
     with demo.step("synthesize, bootstrap and deploy") as show:
         for line in deploy.deploy(demo.cloud, ENVIRONMENT):
             show(line)
-    platform = Platform(demo.cloud.session(), SETTINGS["prefix"])
+    platform = Platform(demo.cloud.session(), str(SETTINGS["prefix"]))
     demo.facts["resources"] = platform.resources()
     return platform
 
@@ -242,7 +242,7 @@ def run(demo: Demo) -> Path:
 
 def main() -> int:
     """Run the demo; on a broken link say which, keep the local cloud for a look, and exit with 1."""
-    parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--days", type=int, help="replay only the first days of each month: quicker, rougher figures")
     options = parser.parse_args()
     plan = Plan.first_days(options.days) if options.days else Plan()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.demo.platform import LinkBrokenError, Platform, wait_for, wait_while_it_moves
+from demo.platform import LinkBrokenError, Platform, wait_for, wait_while_it_moves
 from local.tools import ROOT
 
 STALLED_SECONDS = 60  # without any progress, a link counts as broken
