@@ -1,0 +1,105 @@
+"""Settings: what is wrong is refused at synth, by a message that names it and says what is allowed."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from config.settings import ENVIRONMENTS, EXAMPLE_ACCOUNT, Settings, SettingsError, load, validate
+
+GOOD: dict[str, Any] = {"prefix": "millrace-test"}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_environment_is_valid(environment: str) -> None:
+    assert load(environment).prefix == f"millrace-{environment}"
+
+
+def test_environments_share_no_prefix_and_only_sandbox_is_deleted() -> None:
+    settings = {environment: load(environment) for environment in ENVIRONMENTS}
+    assert len({each.prefix for each in settings.values()}) == len(ENVIRONMENTS)
+    assert [environment for environment, each in settings.items() if not each.retain] == ["sandbox"]
+
+
+def test_an_unknown_environment_is_refused_with_those_there_are() -> None:
+    with pytest.raises(SettingsError, match="'prod'; it must be one of sandbox, staging, production"):
+        load("prod")
+
+
+def test_options_have_defaults_but_the_prefix_has_none() -> None:
+    assert validate(GOOD, "test") == Settings(prefix="millrace-test")
+    assert "prefix: Field required (starts every name" in _message({})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "allowed"),
+    [
+        ("prefix", "Millrace", "lower case, digits and hyphens, 3 to 25"),
+        ("account", "1234", "12 digits"),
+        ("region", "Ireland", "an AWS region"),
+        ("retain", "perhaps", "keep data when stacks are destroyed"),
+        ("serving.kind", "server", "'serverless' or 'realtime'"),
+        ("serving.memory_mb", 2000, "1024, 2048, 3072, 4096, 5120 or 6144"),
+        ("serving.instance_type", "c7i.large", "ml"),
+        ("streaming.shards", 0, "greater than or equal to 1"),
+        ("streaming.buffer_mib", 32, "greater than or equal to 64"),
+        ("training.minimum_auc", 1.5, "less than or equal to 1"),
+        ("monitoring.schedule", "daily", "when the drift job runs"),
+        ("monitoring.alert_email", "nobody", "who is told of an alarm"),
+        ("foundation.zones", 9, "less than or equal to 3"),
+        ("foundation.zones", "two", "availability zones of the network"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(setting: str, value: object, allowed: str) -> None:
+    message = _message(_with(setting, value))
+    assert f"  {setting}: " in message
+    assert repr(value) in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "there_are"), [("serving.instance_typ", "instance_type"), ("monitor", "monitoring, ")]
+)
+def test_an_unknown_setting_is_refused_with_those_there_are(setting: str, there_are: str) -> None:
+    message = _message(_with(setting, 1) | {"retain": True})
+    assert f"  {setting}: there is no such setting; there are " in message
+    assert there_are.strip(", ") in message
+
+
+def test_options_given_as_something_else_are_named() -> None:
+    message = _message(GOOD | {"serving": "serverless"})
+    assert "  serving: " in message
+    assert "'serverless'" in message
+    assert "None" not in message
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    message = _message(GOOD | {"retain": "perhaps", "streaming": {"shards": 0, "shard": 2}})
+    assert message.startswith("config/test.py has 3 wrong setting(s):\n")
+    assert all(f"  {name}: " in message for name in ("retain", "streaming.shards", "streaming.shard"))
+
+
+def test_options_cannot_be_changed_afterwards() -> None:
+    settings = load("sandbox")
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.serving.kind = "realtime"  # type: ignore[misc]
+
+
+def test_the_account_is_the_settings_own_or_that_of_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CDK_DEFAULT_ACCOUNT", raising=False)
+    assert validate(GOOD, "test").deployment.account == EXAMPLE_ACCOUNT
+    monkeypatch.setenv("CDK_DEFAULT_ACCOUNT", "111111111111")
+    assert validate(GOOD, "test").deployment.account == "111111111111"
+    assert validate(GOOD | {"account": "222222222222"}, "test").deployment.account == "222222222222"
+
+
+def _with(setting: str, value: object) -> dict[str, Any]:
+    """Good values with one setting, named with dots, changed."""
+    outer, _, inner = setting.partition(".")
+    return GOOD | {outer: {inner: value} if inner else value}
+
+
+def _message(values: dict[str, Any]) -> str:
+    with pytest.raises(SettingsError) as refused:
+        validate(values, "config/test.py")
+    return str(refused.value)
