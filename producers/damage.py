@@ -28,7 +28,7 @@ class Rates:
     """Shares of events (0 to 1) that are damaged, made too large for a record, or sent twice."""
 
     damaged: float = 0.01
-    oversize: float = 0.000_05
+    oversize: float = 0.000_1
     resent: float = 0.001
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from local.tools import java_home
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -68,6 +70,7 @@ def spark(buckets: dict[str, Path]) -> Iterator["SparkSession"]:
     """One Spark session for the whole run, tuned for a fast start; s3:// paths are the `buckets` folders."""
     from pyspark.sql import SparkSession
 
+    os.environ["JAVA_HOME"] = str(java_home())
     builder = (
         SparkSession.builder.master("local[2]")
         .appName("millrace-tests")
