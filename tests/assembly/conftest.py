@@ -58,7 +58,12 @@ def lifted(running: dict[str, Future[Path]]) -> Path:
 
 
 def _clone(folder: Path, output: Path) -> Path:
-    return synthesize(copy(sources(), folder), output)
+    copy(sources(), folder)
+    for deployed in [*folder.glob("lambda/*"), *folder.glob("containers/*/bin"), folder / "ml"]:
+        for left in (".mypy_cache/3.12/cache.db", "__pycache__/handler.cpython-312.pyc", ".DS_Store"):
+            (deployed / left).parent.mkdir(parents=True, exist_ok=True)
+            (deployed / left).write_text("left behind")
+    return synthesize(folder, output)
 
 
 def _lift_out(folder: Path) -> Path:
