@@ -27,7 +27,7 @@ from local.hooks.firehose_parquet import Record, to_parquet
 IDLE_SECONDS = 3.0
 RETRY_SECONDS = 5.0
 MB = 1024 * 1024
-HINTS = {"SizeInMBs": 5, "IntervalInSeconds": 300}  # AWS's defaults; 128 MB with partitions or conversion
+HINTS: dict[str, float] = {"SizeInMBs": 5, "IntervalInSeconds": 300}
 INVOKE_LIMIT = 6 * MB  # a Lambda's request and its response
 RECORD_OVERHEAD = 160  # bytes of JSON around a record's data in the request
 ACTIVE_PARTITIONS = 500  # https://docs.aws.amazon.com/firehose/latest/dev/limits.html
@@ -123,7 +123,7 @@ class Worker:
             self.wake.set()
         idle = not records and (self.ended.is_set() or time.monotonic() - self.last_read >= IDLE_SECONDS)
         interval = float(self.processor.get("BufferIntervalInSeconds", 60))
-        if idle or self.batch.due({"SizeInMBs": INVOKE_LIMIT, "IntervalInSeconds": interval}):
+        if idle or not self.processor or self.batch.due({"SizeInMBs": INVOKE_LIMIT, "IntervalInSeconds": interval}):
             self.process()
         self.flush(everything=idle)
         return bool(records)
@@ -152,19 +152,19 @@ class Worker:
 
     def process(self) -> None:
         """Invoke the processor with the batch; place or refuse each record by its result."""
-        batch, self.batch, processor = self.batch.records, Buffer(), self.processor
-        if not processor:
-            for record in batch:
-                self.place(record, {}, {"attemptsMade": 1})
-        if not processor or not batch:
+        named = {f"{index:049d}": record for index, record in enumerate(self.batch.records)}
+        processor = self.processor
+        if not named:
             return
-        named = {f"{index:049d}": record for index, record in enumerate(batch)}
-        attempts, results = self.invoke(processor, named)
-        about = {"attemptsMade": attempts, "lambdaArn": processor["LambdaArn"]}
+        attempts, results = self.invoke(processor, named) if processor else (1, {})
+        self.batch = Buffer()
+        about = {"attemptsMade": attempts, "lambdaArn": processor.get("LambdaArn")}
         for name, record in named.items():
             result = (results or {}).get(name, {})
             outcome, data = result.get("result"), result.get("data")
-            if outcome == "Ok" and isinstance(data, str):
+            if not processor:
+                self.place(record, {}, {})
+            elif outcome == "Ok" and isinstance(data, str):
                 keys = (result.get("metadata") or {}).get("partitionKeys") or {}
                 self.place(record._replace(data=data), keys, about)
             elif results is None:
@@ -176,7 +176,7 @@ class Worker:
 
     def invoke(
         self, processor: dict[str, str], batch: dict[str, Record]
-    ) -> tuple[int, dict[str, dict[str, Any]] | None]:
+    ) -> tuple[int, dict[Any, dict[str, Any]] | None]:
         """Call the Lambda: (attempts made, results by record id, None when every attempt failed)."""
         event = {
             "invocationId": new_uuid(),
@@ -198,7 +198,7 @@ class Worker:
                 body, failed = "the response is above Lambda's 6 MB: lower BufferSizeInMBs", True
             if not failed:
                 records = body.get("records") if isinstance(body, dict) else None
-                return attempt, {item["recordId"]: item for item in records or []}
+                return attempt, {item.get("recordId"): item for item in records or [] if isinstance(item, dict)}
             log.warning("Firehose %s: %s failed, attempt %d: %s", self.stream["name"], name, attempt, body)
         return attempts, None
 
@@ -244,7 +244,7 @@ class Worker:
 
     def flush(self, everything: bool) -> None:
         """Write the buffers that are due, or all. One whose write fails stays for the next attempt."""
-        config, hints = self.config, self.config["BufferingHints"]
+        config, hints = self.config, buffering(self.config)
         for partition, buffer in list(self.partitions.items()):
             if everything or buffer.due(hints):
                 self.deliver(dict(partition), buffer)
@@ -252,7 +252,8 @@ class Worker:
         for kind, buffer in list(self.errors.items()):
             if everything or buffer.due(hints):
                 prefix = config.get("ErrorOutputPrefix") or f"{config.get('Prefix') or ''}{kind}/"
-                self.write(config, {"!{firehose:error-output-type}": kind}, buffer, buffer.joined(), prefix=prefix)
+                place = {"BucketARN": config["BucketARN"], "Prefix": prefix}
+                self.write(place, {"!{firehose:error-output-type}": kind}, buffer, buffer.joined())
                 del self.errors[kind]
         backup = config.get("S3BackupConfiguration") or {}
         if self.backup.records and (everything or self.backup.due(HINTS | backup.get("BufferingHints", {}))):
@@ -281,19 +282,13 @@ class Worker:
             self.refuse(record, error.code, about, error.message)
 
     def write(
-        self,
-        place: dict[str, Any],
-        values: dict[str, str],
-        buffer: Buffer,
-        body: bytes,
-        extension: str = "",
-        prefix: str | None = None,
+        self, place: dict[str, Any], values: dict[str, str], buffer: Buffer, body: bytes, extension: str = ""
     ) -> None:
         """Put one object into `place`, named as Firehose does with `values` for the prefix's expressions.
 
         Raises RuntimeError when S3 refuses it.
         """
-        template = (place.get("Prefix") or "") if prefix is None else prefix
+        template = place.get("Prefix") or ""
         if "!{" in template:  # MiniStack adds yyyy/MM/dd/HH/ without a timestamp in it, AWS without any expression
             template += "!{timestamp:}"
         for expression, value in values.items():
@@ -313,13 +308,22 @@ def enabled(configuration: dict[str, Any]) -> bool:
     return bool(configuration) and configuration.get("Enabled", True)
 
 
+def partitioned(config: dict[str, Any]) -> bool:
+    """Whether dynamic partitioning is on."""
+    return (config.get("DynamicPartitioningConfiguration") or {}).get("Enabled", False)
+
+
+def buffering(config: dict[str, Any]) -> dict[str, float]:
+    """A destination's BufferingHints with AWS's defaults."""
+    large = enabled(config.get("DataFormatConversionConfiguration") or {}) or partitioned(config)
+    given = {name: int(value) for name, value in (config.get("BufferingHints") or {}).items()}
+    return HINTS | ({"SizeInMBs": 128} if large else {}) | given
+
+
 def problem(config: dict[str, Any]) -> str | None:
-    """What AWS's InvalidArgumentException would say of a destination, None when it is sound; sets its defaults."""
-    prefix, errors = config.get("Prefix") or "", config.get("ErrorOutputPrefix") or ""
-    converting = enabled(config.get("DataFormatConversionConfiguration") or {})
-    partitioning = (config.get("DynamicPartitioningConfiguration") or {}).get("Enabled", False)
-    least = {"SizeInMBs": 128} if converting or partitioning else {}
-    hints = config["BufferingHints"] = HINTS | least | config.get("BufferingHints", {})
+    """What AWS's InvalidArgumentException would say of a destination, None when it is sound."""
+    prefix, errors, hints = config.get("Prefix") or "", config.get("ErrorOutputPrefix") or "", buffering(config)
+    converting, partitioning = enabled(config.get("DataFormatConversionConfiguration") or {}), partitioned(config)
     small, quick = hints["SizeInMBs"] < 64, hints["IntervalInSeconds"] < 60
     zipped = config.get("CompressionFormat", "UNCOMPRESSED") != "UNCOMPRESSED"
     size, cause = "BufferingHints.SizeInMBs must be at least 64 when", "when Dynamic Partitioning is enabled"
