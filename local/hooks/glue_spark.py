@@ -18,10 +18,10 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-import pyspark
 from ministack.core.concurrency import spawn_background
 from ministack.core.lambda_runtime import execution_credentials
 from ministack.core.responses import get_account_id, get_region
@@ -223,7 +223,7 @@ def environment(
 
 def class_archive() -> Path:
     """Where the archive of loaded classes for this Java and these jars is, or will be."""
-    jars = Path(pyspark.__file__).parent / "jars"
+    jars = Path(str(distribution("pyspark").locate_file("pyspark/jars")))
     name = zlib.crc32(f"{tools.java_home()} {jars} {jars.stat().st_mtime_ns}".encode())
     return tools.ROOT / ".local" / "cache" / f"spark-{name:08x}.jsa"
 
