@@ -6,14 +6,16 @@ from aws_cdk import CfnCondition, CfnParameter, Fn
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 from pydantic import Field
 
-from components.base import Options
+from components.base import Deployment, Options
 
 BASELINE = "baseline"  # the parameter's value for the model inside the image
+LOG_GROUPS = "/aws/sagemaker/Endpoints"
 VARIANT = "AllTraffic"  # the name must not change across updates
 
 
@@ -37,6 +39,7 @@ class Endpoint(Construct):
         self,
         scope: Construct,
         construct_id: str,
+        deployment: Deployment,
         options: EndpointOptions,
         *,
         name: str,
@@ -65,6 +68,14 @@ class Endpoint(Construct):
             vpc_config=_vpc_config(self, vpc) if vpc and not serverless else None,
         )
         model.node.add_dependency(role)
+        containers_log = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"{LOG_GROUPS}/{name}",  # SageMaker's name: it would create the group, and leave it behind
+            encryption_key=key,
+            retention=logs.RetentionDays.ONE_YEAR if deployment.retain else logs.RetentionDays.ONE_WEEK,
+            removal_policy=deployment.removal_policy,
+        )
         config = sagemaker.CfnEndpointConfig(
             self,
             "Config",
@@ -76,7 +87,7 @@ class Endpoint(Construct):
         endpoint = sagemaker.CfnEndpoint(
             self, "Endpoint", endpoint_name=name, endpoint_config_name=config.attr_endpoint_config_name
         )
-        endpoint.node.add_dependency(role)
+        endpoint.node.add_dependency(role, containers_log)
         self.arn = endpoint.ref
 
 
@@ -125,6 +136,6 @@ def _capture(
 def _vpc_config(scope: Construct, vpc: ec2.IVpc) -> sagemaker.CfnModel.VpcConfigProperty:
     group = ec2.SecurityGroup(scope, "Containers", vpc=vpc, description="Model containers: no traffic of their own")
     return sagemaker.CfnModel.VpcConfigProperty(
-        subnets=vpc.select_subnets(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED).subnet_ids,
+        subnets=[subnet.subnet_id for subnet in vpc.isolated_subnets or vpc.private_subnets],
         security_group_ids=[group.security_group_id],
     )

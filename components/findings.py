@@ -10,15 +10,16 @@ from collections.abc import Iterator
 
 import jsii
 from aws_cdk import (
-    Acknowledgment,
     IPolicyValidationPlugin,
     PolicyValidationPluginReport,
-    Validations,
+    Stack,
 )
 from cdk_nag import NagPack
 from constructs import IConstruct
 
 _METADATA = "millrace:explained"
+# What Validations.acknowledge() writes; it adds a stack trace with the path of a temporary folder to every report.
+_ACKNOWLEDGED = "aws:cdk:acknowledged-rules"
 
 
 def explain(construct: IConstruct, finding: str, reason: str) -> None:
@@ -36,6 +37,7 @@ class Explained:
     def __init__(self, app: IConstruct, pack: NagPack) -> None:
         self._app = app
         self._pack = pack
+        self._explained: dict[str, list[tuple[str, str]]] = {}  # by path
 
     @property
     def name(self) -> str:
@@ -46,10 +48,26 @@ class Explained:
             name = violation.rule_name
             for resource in violation.violating_resources:
                 construct = _find(self._app, resource.construct_path)
-                if reason := _reason(construct, name.removeprefix(f"{self._pack.read_pack_name}-")):
-                    identifier = f"{self._pack.read_pack_name}::{name}"
-                    Validations.of(construct).acknowledge(Acknowledgment(id=identifier, reason=reason))
+                if reason := self._reason(construct, name.removeprefix(f"{self._pack.read_pack_name}-")):
+                    construct.node.add_metadata(_ACKNOWLEDGED, {f"{self._pack.read_pack_name}::{name}": reason})
         return PolicyValidationPluginReport(success=True, violations=[])
+
+    def _reason(self, construct: IConstruct, finding: str) -> str:
+        """All reasons that `construct` or a holder of it below the stack gives for `finding`."""
+        reasons = [
+            reason
+            for holder in _upwards(construct)
+            for pattern, reason in self._explanations(holder)
+            if re.fullmatch(pattern, finding, re.DOTALL)
+        ]
+        return "; ".join(dict.fromkeys(reasons))
+
+    def _explanations(self, holder: IConstruct) -> list[tuple[str, str]]:
+        path = holder.node.path
+        if path not in self._explained:  # reading metadata is slow: it all comes through the jsii kernel
+            entries = [entry.data for entry in holder.node.metadata if entry.type == _METADATA]
+            self._explained[path] = [(str(entry["finding"]), str(entry["reason"])) for entry in entries]
+        return self._explained[path]
 
 
 def _find(app: IConstruct, path: str) -> IConstruct:
@@ -59,15 +77,7 @@ def _find(app: IConstruct, path: str) -> IConstruct:
     return construct
 
 
-def _reason(construct: IConstruct, finding: str) -> str | None:
-    for holder in _upwards(construct):
-        for entry in holder.node.metadata:
-            if entry.type == _METADATA and re.fullmatch(entry.data["finding"], finding, re.DOTALL):
-                return str(entry.data["reason"])
-    return None
-
-
 def _upwards(construct: IConstruct | None) -> Iterator[IConstruct]:
-    while construct is not None:
+    while construct is not None and not Stack.is_stack(construct):
         yield construct
         construct = construct.node.scope

@@ -45,7 +45,7 @@ class Function(lambda_.Function):
             construct_id,
             runtime=lambda_.Runtime.PYTHON_3_14,
             architecture=lambda_.Architecture.ARM_64,
-            code=lambda_.Code.from_asset(str(ROOT / "lambda" / folder), exclude=["__pycache__", "*.pyc"]),
+            code=lambda_.Code.from_asset(str(ROOT / "lambda" / folder), exclude=["__pycache__", ".*"]),
             handler=handler,
             description=description,
             role=role.without_policy_updates(),  # it holds what is listed here and what its stack allows it

@@ -22,7 +22,6 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from components.base import ROOT, Deployment
-from components.findings import explain
 from components.function import Function
 from components.permissions import allow, before, read_objects, sign_in_to_registry, use_key
 
@@ -72,7 +71,7 @@ class ImageBuild(Construct):
         allow(builder.permissions, ["codebuild:StartBuild", "codebuild:BatchGetBuilds"], project.project_arn)
         image = CustomResource(
             self,
-            "Image",
+            f"Image{source.asset_hash[:8]}",  # a new output name: consumers are updated
             resource_type="Custom::ImageBuild",
             service_token=builder.function_arn,
             properties={
@@ -115,7 +114,6 @@ class ImageBuild(Construct):
             logging=codebuild.LoggingOptions(cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=log_group)),
         )
         before(role, project)
-        explain(project, "CB3", "docker build needs the privileged mode")
         return project
 
 
@@ -169,7 +167,7 @@ class _Copy:
         for name, path in self.context.items():
             source, target = ROOT / path, Path(output_dir) / name
             if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
             else:
                 shutil.copy2(source, target)
         return True

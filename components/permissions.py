@@ -22,13 +22,17 @@ def allow_any_of(role: iam.Role, reason: str, actions: list[str], *resources: st
 
 
 def read_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
-    """Read and list what is under `prefixes` of `bucket` (each ends with a slash)."""
+    """Read and list what is under `prefixes` of `bucket`: each ends with a slash, or is empty for the whole bucket.
+
+    Spark also asks about a folder without its slash, so that may be listed too.
+    """
     _objects(role, bucket, ["s3:GetObject"], prefixes)
+    listed = sorted({form for prefix in prefixes for form in (f"{prefix}*", prefix.rstrip("/"))})
     role.add_to_policy(
         iam.PolicyStatement(
             actions=["s3:ListBucket"],
             resources=[bucket.bucket_arn],
-            conditions={"StringLike": {"s3:prefix": [f"{prefix}*" for prefix in prefixes]}},
+            conditions={"StringLike": {"s3:prefix": listed}},
         )
     )
 
@@ -104,5 +108,5 @@ def _objects(role: iam.Role, bucket: s3.IBucket, actions: list[str], prefixes: t
         "the objects under one prefix: S3 has no other way to name them",
         actions,
         *(bucket.arn_for_objects(f"{prefix}*") for prefix in prefixes),
-        finding=r".*/\*",
+        finding=r"(?!arn:<).*/\*",  # a bucket's ARN; those written by hand start so
     )

@@ -85,5 +85,5 @@ def job_network(scope: Construct, vpc: ec2.IVpc | None) -> dict[str, list[str]] 
     )
     return {
         "SecurityGroupIds": [group.security_group_id],
-        "Subnets": vpc.select_subnets(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED).subnet_ids,
+        "Subnets": [subnet.subnet_id for subnet in vpc.isolated_subnets or vpc.private_subnets],
     }

@@ -74,9 +74,10 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         options = _field_owner(problem["loc"])
         return f"there is no such setting; there are {', '.join(options.model_fields)}"
-    description = _field_owner(problem["loc"]).model_fields[str(problem["loc"][-1])].description
+    described = _field_owner(problem["loc"]).model_fields[str(problem["loc"][-1])].description
+    allowed = f" ({described})" if described else ""  # options of a stack describe themselves one by one
     given = "" if problem["type"] == "missing" else f", not {problem['input']!r}"
-    return f"{problem['msg']}{given} ({description})"
+    return f"{problem['msg']}{given}{allowed}"
 
 
 def _field_owner(location: tuple[int | str, ...]) -> type[Options]:

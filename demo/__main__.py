@@ -9,8 +9,9 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from local.cloud import Cloud
 from local.limits import NOT_EMULATED
 
 ENVIRONMENT = "sandbox"
+HOLDOUT_DAYS = 15  # the training stack's default, which the retrain rule leaves as it is
 FOLDER = tools.ROOT / "build" / "demo"
 WHY = (
     "a prediction is wanted before departure, when the departure delay is not known yet; "
@@ -31,23 +33,21 @@ WHY = (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """How much of 2013 to replay. The year's data are the same; a smaller plan takes fewer days of each month."""
+    """How much of 2013 to replay: the first `days` days of January to April and of July."""
 
-    days: str = "1-31"
-    april_days: int = 30
-    july_split: int = 17  # the first day of July that retraining keeps out, for the evaluation
-
-    @classmethod
-    def first_days(cls, days: int) -> "Plan":
-        """Only the first `days` days of each month."""
-        return cls(f"1-{days}", days, days // 2 + 1)
+    days: int = 31
 
     @property
-    def july_holdout(self) -> int:
-        """Days of July kept out."""
-        return int(self.days.partition("-")[2]) - self.july_split + 1
+    def april_days(self) -> int:
+        """Days of April, which training keeps out."""
+        return min(self.days, 30)
+
+    @property
+    def july_split(self) -> int:
+        """The first day of July that retraining keeps out, by the training pipeline's default."""
+        return max(1, self.days - HOLDOUT_DAYS + 1)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Demo:
 
     cloud: Cloud
     plan: Plan
-    console: Console
+    console: Console = field(default_factory=lambda: Console(highlight=False))
     folder: Path = FOLDER
     facts: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def replay(demo: Demo, platform: Platform, months: str) -> None:
     since = ingest.now()
     name = f"months {months}" if "-" in months else f"month {months}"
     with demo.step(f"replay {name}") as show:
-        ingest.send(platform, ingest.Replay(months, demo.plan.days), demo.ledger, demo.cloud.environment(), show)
+        ingest.send(platform, ingest.Replay(months, f"1-{demo.plan.days}"), demo.ledger, demo.cloud.environment(), show)
     with demo.step(f"land {name} in raw and quarantine") as show:
         ingest.wait_until_landed(platform, ingest.acknowledged(demo.ledger), show)
     with demo.step(f"curate {name}") as show:
@@ -176,43 +176,43 @@ def train_and_serve(demo: Demo, platform: Platform) -> None:
 
 def close_the_loop(demo: Demo, platform: Platform) -> None:
     """July arrives: drift, alarm, notice, retraining, registration, approval and replacement, all by themselves."""
-    inbox = loop.Inbox(platform)
     with demo.step("answer for July") as show:
         since = utc_now()
         rows = serving.flights(platform, "year = 2013 AND month = 7")
         frozen = serving.score(platform, rows, show)
-    with demo.step("look for drift in July") as show:
-        loop.wait_for_quiet(platform, since)
-        started = utc_now()
-        verdict, event = loop.monitor(platform, since)
-        demo.facts["drift"]["july"] = verdict
-        demo.tell(event)
-        show(event.detail)
-    with demo.step("drift alarm and its notice") as show:
-        alarm = loop.wait_for_alarm(platform, started)
-        notice = loop.wait_for_notice(platform, inbox)
-        demo.tell(alarm, notice)
-        show(notice.detail)
+    noticed = notice_drift(demo, platform, since)
     with demo.step("retrain, register, approve") as show:
-        package, events = loop.wait_for_retraining(platform, started)
+        package, events = loop.wait_for_retraining(platform, noticed)
         demo.tell(*events)
         show(events[-1].detail)
     with demo.step("replace the model") as show:
         at = serving.wait_until_served(platform, package)
         demo.tell(Happened(at, "new model in service", package.rpartition("/")[2]))
-        late = [row for row in rows if row["day"] >= demo.plan.july_split]
-        retrained = serving.score(platform, late, show)
-    held_out = [row["day"] >= demo.plan.july_split for row in rows]
-    frozen_late = serving.Scored(
-        [p for p, kept in zip(frozen.probability, held_out, strict=True) if kept],
-        [late for late, kept in zip(frozen.late, held_out, strict=True) if kept],
-    )
+        retrained = serving.score(platform, [row for row in rows if row["day"] >= demo.plan.july_split], show)
+    frozen_late = frozen.where([row["day"] >= demo.plan.july_split for row in rows])
     model = demo.facts["model"]
     model["auc_july"] = {"frozen": frozen_late.auc, "retrained": retrained.auc}
-    model["july_window"] = f"{demo.plan.july_split} to {demo.plan.days.partition('-')[2]} July"
+    model["july_window"] = f"{demo.plan.july_split} to {demo.plan.days} July"
     model["roc"] |= {"july_frozen": frozen_late.curve, "july_retrained": retrained.curve}
     demo.facts["endpoint"]["captured"] += frozen.captured + retrained.captured
-    inbox.close()
+
+
+def notice_drift(demo: Demo, platform: Platform, since: datetime) -> datetime:
+    """Monitor what was captured after `since` until people are told of its drift; returns when that began."""
+    loop.wait_until_calm(platform)
+    with closing(loop.Inbox(platform)) as inbox:
+        started = utc_now()
+        with demo.step("look for drift in July") as show:
+            verdict, event = loop.monitor(platform, since)
+            demo.facts["drift"]["july"] = verdict
+            demo.tell(event)
+            show(event.detail)
+        with demo.step("drift alarm and its notice") as show:
+            alarm = loop.wait_for_alarm(platform, started)
+            notice = loop.wait_for_notice(platform, inbox)
+            demo.tell(alarm, notice)
+            show(notice.detail)
+    return started
 
 
 def run(demo: Demo) -> Path:
@@ -243,10 +243,16 @@ def run(demo: Demo) -> Path:
 def main() -> int:
     """Run the demo; on a broken link say which, keep the local cloud for a look, and exit with 1."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--days", type=int, help="replay only the first days of each month: quicker, rougher figures")
+    parser.add_argument(
+        "--days",
+        type=int,
+        choices=range(HOLDOUT_DAYS + 1, 32),
+        default=31,
+        metavar=f"{HOLDOUT_DAYS + 1}..31",
+        help="replay only the first days of each month: quicker, rougher figures",
+    )
     options = parser.parse_args()
-    plan = Plan.first_days(options.days) if options.days else Plan()
-    demo = Demo(Cloud(), plan, Console(highlight=False))
+    demo = Demo(Cloud(), Plan(options.days))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         path = run(demo)

@@ -30,6 +30,7 @@ class Replay:
 
 def send(platform: Platform, replay: Replay, ledger: Path, environment: dict[str, str], show: Show) -> None:
     """Run the producer as a user would; it appends to `ledger`. Raises LinkBrokenError with what it printed last."""
+    delivery_seconds(platform)  # without a delivery stream the producer would wait in vain
     command = [sys.executable, "-m", "producers", "--environment", "sandbox", "--prefix", platform.prefix]
     command += ["--months", replay.months, "--days", replay.days, "--ledger", str(ledger)]
     lines: list[str] = []
@@ -65,10 +66,13 @@ def raw_rows(platform: Platform) -> int:
 
 
 def delivery_seconds(platform: Platform) -> int:
-    """How long the delivery stream may hold records back, as deployed."""
-    stream = platform.client("firehose").describe_delivery_stream(
-        DeliveryStreamName=platform.outputs["DeliveryStreamName"]
-    )["DeliveryStreamDescription"]
+    """How long the delivery stream may hold records back, as deployed. Raises LinkBrokenError when there is none."""
+    name = platform.outputs["DeliveryStreamName"]
+    firehose = platform.client("firehose")
+    try:
+        stream = firehose.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
+    except firehose.exceptions.ResourceNotFoundException as error:
+        raise LinkBrokenError("event source", str(error)) from error
     return stream["Destinations"][0]["ExtendedS3DestinationDescription"]["BufferingHints"]["IntervalInSeconds"]
 
 

@@ -1,9 +1,8 @@
 """The demo's third part: July arrives, and the platform notices, retrains and replaces its model by itself."""
 
 import json
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from demo import serving
@@ -78,10 +77,15 @@ def drift_verdict(platform: Platform, execution: str) -> dict[str, Any]:
     return json.loads(platform.read(bucket, f"{prefix}/drift.json"))
 
 
-def alarm_state(platform: Platform) -> str:
-    """OK, ALARM or INSUFFICIENT_DATA."""
-    found = platform.client("cloudwatch").describe_alarms(AlarmNames=[platform.outputs["DriftAlarmName"]])
-    return found["MetricAlarms"][0]["StateValue"]
+def wait_until_calm(platform: Platform) -> None:
+    """Wait until an earlier alarm is over: only an alarm that goes off anew tells and retrains."""
+    name = platform.outputs["DriftAlarmName"]
+
+    def calm() -> bool | None:
+        alarm = platform.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
+        return None if alarm["StateValue"] == "ALARM" else True
+
+    wait_for("drift alarm", f"the end of {name}'s earlier alarm", calm, seconds=ALARM_SECONDS)
 
 
 def wait_for_alarm(platform: Platform, since: datetime) -> Happened:
@@ -129,14 +133,3 @@ def wait_for_retraining(platform: Platform, since: datetime) -> tuple[str, list[
             f"version {number}, held-out AUC {auc:.3f}",
         ),
     ]
-
-
-def wait_for_quiet(platform: Platform, since: datetime) -> None:
-    """Wait out a period of the drift alarm, so that an earlier verdict is not mistaken for the next one."""
-    alarm = platform.client("cloudwatch").describe_alarms(AlarmNames=[platform.outputs["DriftAlarmName"]])[
-        "MetricAlarms"
-    ]
-    period = timedelta(seconds=alarm[0]["Period"])
-    remaining = (since.astimezone(UTC) + period - utc_now()).total_seconds()
-    if remaining > 0:
-        time.sleep(remaining)

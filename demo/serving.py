@@ -49,6 +49,11 @@ class Scored:
         positives = late.sum()
         return float((rank[late].sum() - positives * (positives + 1) / 2) / (positives * (~late).sum()))
 
+    def where(self, chosen: Sequence[bool]) -> "Scored":
+        """Only the flights of which `chosen` is true."""
+        kept = [index for index, wanted in enumerate(chosen) if wanted]
+        return Scored([self.probability[index] for index in kept], [self.late[index] for index in kept])
+
     @property
     def curve(self) -> list[list[float]]:
         """Points (false positive rate, true positive rate) of the ROC curve, at most CURVE_POINTS."""

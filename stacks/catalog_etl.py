@@ -5,10 +5,10 @@ Provisions  a Glue job and the workflow whose event trigger starts it when objec
 Inputs      a KMS key, the raw, curated and athena-results buckets, the catalogue database.
 Outputs     `table`, `workgroup`.
 Costs       nothing idle; a Glue run of two G.1X workers is about $0.02 a minute, Athena $5 a TB scanned.
-Copy        this file, components/{base,parquet_table}.py, schemas and glue_jobs.
+Copy        this file, components/{base,findings,parquet_table,permissions}.py, schemas and glue_jobs.
 """
 
-from aws_cdk import Aws, CfnOutput, Duration
+from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy
 from aws_cdk import aws_athena as athena
 from aws_cdk import aws_events as events
 from aws_cdk import aws_glue as glue
@@ -91,6 +91,7 @@ class CatalogEtl(Layer):
         security = glue.SecurityConfiguration(
             self,
             "Encryption",
+            removal_policy=RemovalPolicy.DESTROY,  # it holds nothing, and has a name
             s3_encryption=glue.S3Encryption.kms(key),
             cloud_watch_encryption=glue.CloudWatchEncryption.kms(key),
             job_bookmarks_encryption=glue.JobBookmarksEncryption.client_side_kms(key),
@@ -143,6 +144,7 @@ class CatalogEtl(Layer):
                 detail={"bucket": {"name": [raw.bucket_name]}, "object": {"key": [{"prefix": PREFIX}]}},
             ),
         )
+        before(role, rule)
         cfn_rule = rule.node.default_child  # the library has no target for a Glue workflow
         cfn_rule.targets = [
             events.CfnRule.TargetProperty(id="Workflow", arn=workflow.workflow_arn, role_arn=role.role_arn)

@@ -12,13 +12,13 @@ from typing import Any
 from aws_cdk import CfnOutput, CrossStackReferences, Duration, ReferenceStrength
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
 from components.bucket import ZoneBucket
-from components.findings import explain
 
 
 class DataLakeOptions(Options):
@@ -46,7 +46,6 @@ class DataLake(Layer):
             deployment,
             lifecycle_rules=[expires(expiration=Duration.days(options.access_log_days))],
         )
-        explain(self.access_logs, "S1", "the bucket that receives the access logs logs none itself")
 
         def zone(name: str, **options: Any) -> ZoneBucket:
             return ZoneBucket(self, name, deployment, key=key, access_logs=self.access_logs, **options)
@@ -66,8 +65,22 @@ class DataLake(Layer):
             removal_policy=deployment.removal_policy,
         )
 
+        if not deployment.retain:
+            self._keep_the_emptier_log(key)
         for construct_name in ("Raw", "Quarantine", "Curated", "Models", "Captured", "AthenaResults"):
             bucket = self.node.find_child(construct_name)
             CrossStackReferences.of(bucket).produce(ReferenceStrength.STRONG)
             CfnOutput(self, f"{construct_name}BucketName", value=bucket.bucket_name)
         CfnOutput(self, "DatabaseName", value=self.database.database_name)
+
+    def _keep_the_emptier_log(self, key: kms.IKey) -> None:
+        """Give CDK's function that empties buckets a log group of the stack: its own would outlive the stack."""
+        log_group = logs.LogGroup(
+            self,
+            "EmptierLogs",
+            encryption_key=key,
+            retention=logs.RetentionDays.ONE_WEEK,
+            removal_policy=self.deployment.removal_policy,
+        )
+        emptier = self.node.find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider").node.find_child("Handler")
+        emptier.add_property_override("LoggingConfig", {"LogGroup": log_group.log_group_name})

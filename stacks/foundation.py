@@ -5,7 +5,8 @@ Provisions  a KMS key with yearly rotation; a VPC of private subnets with an S3 
 Outputs     `key`, `vpc`, `image`.
 Costs       $1 a month for the key; an image build of about 5 minutes ($0.03); $7.30 a month and zone for each
             interface endpoint, if any. The network itself is free.
-Copy        this file, components/{base,function,image_build}.py, lambda/custom_resources, containers/ml and ml.
+Copy        this file, components/{base,findings,function,image_build,permissions}.py, lambda/custom_resources,
+            containers/ml and ml.
 """
 
 from aws_cdk import Aws, CfnOutput, CrossStackReferences, Duration, ReferenceStrength
@@ -54,7 +55,8 @@ class Foundation(Layer):
         self.vpc = self._network(options)
         self.image = ImageBuild(self, "MlImage", deployment, context=IMAGE_CONTEXT, key=self.key)
 
-        for lasting in (self.key, self.vpc):  # an import that goes stale here would cost data, not a redeploy
+        # An import that goes stale here would cost data, not a redeploy.
+        for lasting in (self.key, self.vpc, *self.vpc.isolated_subnets):
             CrossStackReferences.of(lasting).produce(ReferenceStrength.STRONG)
         CfnOutput(self, "ImageUri", value=self.image.uri, description="The ML image: trains, processes and serves")
         CfnOutput(self, "DataKeyArn", value=self.key.key_arn, description="Encrypts everything at rest")
@@ -118,7 +120,9 @@ class Foundation(Layer):
             retention=logs.RetentionDays.ONE_YEAR if self.deployment.retain else logs.RetentionDays.ONE_WEEK,
             removal_policy=self.deployment.removal_policy,
         )
-        vpc.add_flow_log("All", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs))
+        flow_log = vpc.add_flow_log("All", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs))
+        assert flow_log.iam_role and flow_log.node.default_child  # noqa: S101  a flow log to CloudWatch has both
+        flow_log.node.default_child.node.add_dependency(flow_log.iam_role)  # and so on its policy
         if options.interface_endpoints:
             self._add_interface_endpoints(vpc)
         return vpc

@@ -5,7 +5,7 @@ Provisions  a SageMaker pipeline with the drift job, started by a schedule; the 
 Inputs      a KMS key, the ML image, the captured and models buckets, the endpoint's name, the training pipeline.
 Outputs     `pipeline`, `alarm`, `topic`.
 Costs       the alarm and its metrics $0.40 a month each; a daily job of about 3 minutes, $0.01.
-Copy        this file, components/{base,sagemaker_role,sagemaker_pipeline}.py, pipelines and ml.
+Copy        this file, components/{base,findings,permissions,sagemaker_role,sagemaker_pipeline}.py, pipelines and ml.
 """
 
 from aws_cdk import Aws, CfnOutput, Duration
@@ -21,13 +21,13 @@ from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
-from pipelines import monitor
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
-from components.permissions import allow, allow_any_of, put_metrics, read_objects, replace_objects
+from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, replace_objects
 from components.sagemaker_pipeline import Pipeline, job_network
 from components.sagemaker_role import ContainerRole
+from pipelines import monitor
 
 REPORTS_PREFIX = "monitoring/"
 
@@ -174,6 +174,7 @@ class Monitoring(Layer):
                 detail={"state": {"value": ["ALARM"]}},
             ),
         )
+        before(role, rule)
         cfn_rule = rule.node.default_child
         cfn_rule.targets = [
             events.CfnRule.TargetProperty(

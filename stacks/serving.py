@@ -7,7 +7,8 @@ Outputs     `endpoint_name`, `predict`.
 Parameter   ModelPackageArn: the model that serves; by default the image's baseline, the base rate. CloudFormation
             alone writes the endpoint: a later `cdk deploy` keeps the parameter, and a roll-out that fails rolls back.
 Costs       serverless: nothing idle, $0.00004 a second and 2 GB in use; real-time: two ml.c7i.large $4.30 a day.
-Copy        this file, components/{base,function,endpoint,sagemaker_role}.py, lambda/predict and lambda/deploy_model.
+Copy        this file, components/{base,findings,function,endpoint,permissions,sagemaker_role}.py, lambda/predict
+            and lambda/deploy_model.
 """
 
 from aws_cdk import Aws, CfnOutput, CfnParameter, Duration
@@ -21,7 +22,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from components.base import Deployment, Layer
-from components.endpoint import BASELINE, Endpoint, EndpointOptions
+from components.endpoint import BASELINE, LOG_GROUPS, Endpoint, EndpointOptions
 from components.findings import explain
 from components.function import Function
 from components.permissions import allow, read_objects, write_objects
@@ -65,7 +66,7 @@ class Serving(Layer):
             "ModelRole",
             repository=repository,
             key=key,
-            log_groups=[f"/aws/sagemaker/Endpoints/{self.endpoint_name}"],
+            log_groups=[f"{LOG_GROUPS}/{self.endpoint_name}"],
         )
         read_objects(role, models, MODELS_PREFIX)
         if options.kind == "realtime":
@@ -73,6 +74,7 @@ class Serving(Layer):
         endpoint = Endpoint(
             self,
             "FlightDelays",
+            deployment,
             options,
             name=self.endpoint_name,
             image_uri=image_uri,

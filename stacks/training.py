@@ -4,8 +4,8 @@ Provisions  a SageMaker pipeline (features, train, evaluate, gate, register) wit
 Inputs      a KMS key, the ML image, the curated and models buckets, optionally a VPC for the jobs.
 Outputs     `pipeline`, `model_package_group`.
 Costs       nothing idle; a run is three ml.m7i.large jobs of a few minutes, about $0.05.
-Copy        this file, components/{base,function,sagemaker_role,sagemaker_pipeline}.py, pipelines, ml,
-            lambda/custom_resources.
+Copy        this file, components/{base,findings,function,permissions,sagemaker_role,sagemaker_pipeline}.py, pipelines,
+            ml, lambda/custom_resources.
 """
 
 from aws_cdk import Aws, CfnOutput, CustomResource, Duration
@@ -16,7 +16,6 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
-from pipelines import training
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
@@ -24,6 +23,7 @@ from components.function import Function
 from components.permissions import allow_any_of, read_objects, replace_objects
 from components.sagemaker_pipeline import Pipeline, job_network
 from components.sagemaker_role import ContainerRole
+from pipelines import training
 
 CURATED_PREFIX = "flights/"
 PIPELINES_PREFIX = "pipelines/"

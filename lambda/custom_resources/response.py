@@ -7,6 +7,8 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_LONGEST_REASON = 1000  # CloudFormation refuses an answer above 4,096 bytes, and then waits for an hour
+
 log = logging.getLogger()
 log.setLevel(logging.INFO)
 
@@ -24,11 +26,16 @@ def custom_resource(
         answer["PhysicalResourceId"] = event.get("PhysicalResourceId", event["LogicalResourceId"])
         try:
             attributes = work(event)
-            answer["PhysicalResourceId"] = attributes.pop("PhysicalResourceId", answer["PhysicalResourceId"])
+            name = attributes.pop("PhysicalResourceId", answer["PhysicalResourceId"])
+            if event["RequestType"] != "Delete":  # which must answer with the name it was given
+                answer["PhysicalResourceId"] = name
             answer |= {"Status": "SUCCESS", "Data": attributes}
         except Exception as error:  # the stack must hear of any failure, and its reason
             log.error(traceback.format_exc())
-            answer |= {"Status": "FAILED", "Reason": f"{error} (log stream {context.log_stream_name})"}
+            answer |= {
+                "Status": "FAILED",
+                "Reason": f"{str(error)[:_LONGEST_REASON]} (log stream {context.log_stream_name})",
+            }
         _put(event["ResponseURL"], answer)
 
     return handler

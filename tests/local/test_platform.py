@@ -1,0 +1,164 @@
+"""The platform in the local cloud: every link carries, and each one, broken, makes the demo fail by its name.
+
+The tests of this module share one deployment and follow the data, so they run in the order they stand in. Each takes
+one link out through an AWS API, runs the demo's own step, and puts the link back for the next.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import __main__ as steps
+from demo import ingest, loop, serving
+from demo.__main__ import Demo, Plan
+from demo.platform import LinkBrokenError, Platform, utc_now
+from local import deploy, tools
+from local.cloud import Cloud
+
+DAYS = 10
+
+
+class Running:
+    """The demo on a deployment of its own, a few days of each month."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cloud = Cloud(folder / "cloud", tools.free_port())
+        self.demo = Demo(self.cloud, Plan(DAYS), folder=folder / "demo")
+        self.demo.folder.mkdir(parents=True)
+        self.platform: Platform
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Every stack of the sandbox, deployed by the CDK CLI, with the roles of functions enforced."""
+    found = Running(tmp_path_factory.mktemp("platform"))
+    try:
+        found.platform = steps.start_and_deploy(found.demo)
+        gather = {"EventBatchingCondition": {"BatchSize": 100, "BatchWindow": 5}}  # its half minute is for people
+        found.platform.client("glue").update_trigger(**trigger(found.platform), TriggerUpdate=gather)
+        yield found
+    finally:
+        found.cloud.stop()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that is known to be out need not be waited for."""
+    monkeypatch.setattr(ingest, "TRIGGER_SLACK_SECONDS", 5)
+    monkeypatch.setattr(ingest, "STALLED_SECONDS", 0)
+    for name in ("NOTICE_SECONDS", "START_SECONDS"):
+        monkeypatch.setattr(loop, name, 5)
+    monkeypatch.setattr(serving, "APPROVAL_SECONDS", 5)
+
+
+@contextmanager
+def broken(link: str) -> Iterator[None]:
+    """What runs inside fails, and names `link`."""
+    with pytest.raises(LinkBrokenError) as caught:
+        yield
+    assert caught.value.link == link, caught.value
+
+
+def rule(platform: Platform, stack: str, logical_id: str) -> dict[str, str]:
+    """The rule of a stack whose logical id starts so, as an argument of enable_rule and disable_rule."""
+    resources = platform.client("cloudformation").describe_stack_resources(StackName=f"{platform.prefix}-{stack}")
+    names = [
+        resource["PhysicalResourceId"].rpartition("/")[2]
+        for resource in resources["StackResources"]
+        if resource["ResourceType"] == "AWS::Events::Rule" and resource["LogicalResourceId"].startswith(logical_id)
+    ]
+    assert len(names) == 1
+    return {"Name": names[0]}
+
+
+def trigger(platform: Platform) -> dict[str, str]:
+    """The workflow's trigger, as an argument of start_trigger and stop_trigger."""
+    triggers = platform.client("glue").get_triggers()["Triggers"]
+    return {"Name": next(t["Name"] for t in triggers if t["WorkflowName"] == platform.outputs["GlueWorkflowName"])}
+
+
+def test_every_resource_of_the_templates_is_created(running: Running) -> None:
+    resources = running.demo.facts["resources"]
+    assert resources["not_created"] == []
+    assert resources["deployed"]["AWS::SageMaker::Endpoint"] == 1
+
+
+def test_the_endpoint_answers_before_anything_is_trained(running: Running) -> None:
+    row: dict[str, Any] = dict.fromkeys((*serving.TEXTS, *serving.NUMBERS))
+    assert serving.predict(running.platform, [row, row]) == [0.231, 0.231]
+
+
+def test_without_the_glue_trigger_nothing_is_curated(running: Running, impatient: None) -> None:
+    glue = running.platform.client("glue")
+    glue.stop_trigger(**trigger(running.platform))
+    with broken("Glue trigger"):
+        steps.replay(running.demo, running.platform, "1")
+    glue.start_trigger(**trigger(running.platform))
+
+
+def test_every_event_is_accounted_for(running: Running) -> None:
+    steps.replay(running.demo, running.platform, "2-4")  # the job finds January as well: it asks S3, not the events
+    steps.account(running.demo, running.platform)
+    facts = running.demo.facts
+    assert facts["records_sent"] == facts["records_curated"] + sum(facts["records_quarantined"].values())
+    assert [month["month"] for month in facts["months"]] == [1, 2, 3, 4]
+    assert sum(month["flights"] for month in facts["months"]) == facts["records_curated"]
+    assert all(count > 0 for reason, count in facts["records_quarantined"].items() if reason != "oversize")
+
+
+def test_without_the_approval_rule_the_old_model_stays(running: Running, impatient: None) -> None:
+    events = running.platform.client("events")
+    approval = rule(running.platform, "serving", "PackageApproved")
+    events.disable_rule(**approval)
+    with broken("approval rule"):
+        steps.train_and_serve(running.demo, running.platform)
+    events.enable_rule(**approval)
+
+
+def test_an_approved_model_answers_for_april(running: Running) -> None:
+    steps.train_and_serve(running.demo, running.platform)
+    model, drift = running.demo.facts["model"], running.demo.facts["drift"]
+    assert 0.55 < model["auc_april"]["before_departure"] < model["auc_april"]["at_departure"] < 0.95
+    captured = len(list(running.platform.keys("CapturedBucketName")))
+    assert running.demo.facts["endpoint"]["captured"] == captured - 1  # the baseline's answer above
+    assert drift["april"]["drifted"] == bool(drift["april"]["violations"])
+
+
+def test_without_the_retrain_rule_drift_changes_nothing(running: Running, impatient: None) -> None:
+    steps.replay(running.demo, running.platform, "7")
+    events = running.platform.client("events")
+    retrain = rule(running.platform, "monitoring", "Retrain")
+    events.disable_rule(**retrain)
+    with broken("retrain rule"):
+        steps.close_the_loop(running.demo, running.platform)
+    events.enable_rule(**retrain)
+
+
+def test_without_the_alarm_action_nobody_is_told(running: Running, impatient: None) -> None:
+    cloudwatch = running.platform.client("cloudwatch")
+    alarms = [running.platform.outputs["DriftAlarmName"]]
+    cloudwatch.disable_alarm_actions(AlarmNames=alarms)
+    cloudwatch.set_alarm_state(AlarmName=alarms[0], StateValue="OK", StateReason="the next test begins")
+    started = utc_now()
+    with broken("alarm action"):
+        steps.close_the_loop(running.demo, running.platform)
+    cloudwatch.enable_alarm_actions(AlarmNames=alarms)
+    # The other half of the loop does not hang on the notice: it has retrained, and the new model serves.
+    package, _ = loop.wait_for_retraining(running.platform, started)
+    serving.wait_until_served(running.platform, package)
+
+
+def test_without_the_event_source_nothing_lands(running: Running, impatient: None) -> None:
+    name = running.platform.outputs["DeliveryStreamName"]
+    running.platform.client("firehose").delete_delivery_stream(DeliveryStreamName=name)
+    with broken("event source"):
+        steps.replay(running.demo, running.platform, "8")
+
+
+def test_destroy_leaves_nothing(running: Running) -> None:
+    for _ in deploy.destroy(running.cloud):
+        continue
+    assert deploy.leftovers(running.cloud) == []
