@@ -62,7 +62,7 @@ install: .venv/.installed node_modules/.installed
 	@test -n "$(PYTHON)" || { echo "Millrace needs Python 3.11 or 3.12: install one, or name it with make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python requirements-dev.txt
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python -r requirements-dev.txt
 	@touch $@
 
 node_modules/.installed: package-lock.json .venv/.installed

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from config.sandbox import SETTINGS
 from demo import accounting, ingest, loop, report, serving
@@ -251,8 +252,10 @@ def main() -> int:
         metavar=f"{HOLDOUT_DAYS + 1}..31",
         help="replay only the first days of each month: quicker, rougher figures",
     )
+    parser.add_argument("--state", type=Path, default=tools.ROOT / ".local", help="the local cloud's files")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the report goes")
     options = parser.parse_args()
-    demo = Demo(Cloud(), Plan(options.days))
+    demo = Demo(Cloud(options.state.resolve()), Plan(options.days), folder=options.folder.resolve())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         path = run(demo)
@@ -264,7 +267,7 @@ def main() -> int:
         (demo.folder / "failed.json").write_text(
             json.dumps({"link": getattr(error, "link", None), "error": str(error)})
         )
-        demo.console.print(f"[red]✗[/red] {error}", markup=True)
+        demo.console.print(f"[red]✗[/red] {escape(str(error))}")
         demo.console.print(f"The local cloud's log is {demo.cloud.log}. `make destroy-local` removes everything.")
         return 1
     demo.console.print(

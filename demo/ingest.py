@@ -37,9 +37,13 @@ def send(platform: Platform, replay: Replay, ledger: Path, environment: dict[str
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
-        for line in process.stdout or ():
-            lines.append(line.strip())
-            show(lines[-1])
+        try:
+            for line in process.stdout or ():
+                lines.append(line.strip())
+                show(lines[-1])
+        except BaseException:  # Ctrl-C too: the producer must not go on alone
+            process.kill()
+            raise
     if process.returncode:
         raise LinkBrokenError("producer", "\n".join(lines[-10:]))
 

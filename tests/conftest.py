@@ -8,6 +8,7 @@ FOLDER = Path(__file__).parent
 LONGEST = "test_platform"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test its group, and begin with the longest."""
     for item in items:

@@ -100,7 +100,9 @@ def _under(location: str, values: tuple[str, ...]) -> Iterator[Object]:
     bucket = s3._buckets.get(place.netloc) or {"objects": {}}
     for key, item in list(bucket["objects"].items()):
         if key.startswith(prefix) and not key.endswith("/") and not athena._hidden(key[len(prefix) :]):
-            yield Object(f"s3://{place.netloc}/{key}", str(object_file(place.netloc, key)), item["size"], values)
+            file = object_file(place.netloc, key)
+            if item["body"] is None or file.is_file():  # else its put has not ended: the bytes are not on disk yet
+                yield Object(f"s3://{place.netloc}/{key}", str(file), item["size"], values)
 
 
 def projected(key: str, value: str, parameters: dict[str, str]) -> bool:

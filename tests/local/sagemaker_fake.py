@@ -143,10 +143,14 @@ def training(**changes: Any) -> dict[str, Any]:
     """A CreateTrainingJob request."""
     source = {"S3DataType": "S3Prefix", "S3Uri": "s3://fake/in", "S3DataDistributionType": "FullyReplicated"}
     return {
-        "TrainingJobName": f"job-{uuid.uuid4()}", "RoleArn": ROLE, "StoppingCondition": LIMIT,
+        "TrainingJobName": f"job-{uuid.uuid4()}",
+        "RoleArn": ROLE,
+        "StoppingCondition": LIMIT,
         "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
         "InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": source}}],
-        "OutputDataConfig": {"S3OutputPath": "s3://fake/out/"}, "ResourceConfig": CLUSTER, **changes,
+        "OutputDataConfig": {"S3OutputPath": "s3://fake/out/"},
+        "ResourceConfig": CLUSTER,
+        **changes,
     }
 
 
@@ -155,13 +159,30 @@ def processing(**changes: Any) -> dict[str, Any]:
     source, target = "/opt/ml/processing/in", "/opt/ml/processing/out"
     command = {"ContainerEntrypoint": ["python3", "/opt/program/process.py"], "ContainerArguments": [source, target]}
     return {
-        "ProcessingJobName": f"job-{uuid.uuid4()}", "RoleArn": ROLE, "StoppingCondition": LIMIT,
+        "ProcessingJobName": f"job-{uuid.uuid4()}",
+        "RoleArn": ROLE,
+        "StoppingCondition": LIMIT,
         "ProcessingResources": {"ClusterConfig": CLUSTER},
         "AppSpecification": {"ImageUri": IMAGE, **command},
-        "ProcessingInputs": [{"InputName": "in", "S3Input": {
-            "S3Uri": "s3://fake/in", "LocalPath": source, "S3DataType": "S3Prefix", "S3InputMode": "File"}}],
-        "ProcessingOutputConfig": {"Outputs": [{"OutputName": "out", "S3Output": {
-            "S3Uri": "s3://fake/processed", "LocalPath": target, "S3UploadMode": "EndOfJob"}}]},
+        "ProcessingInputs": [
+            {
+                "InputName": "in",
+                "S3Input": {
+                    "S3Uri": "s3://fake/in",
+                    "LocalPath": source,
+                    "S3DataType": "S3Prefix",
+                    "S3InputMode": "File",
+                },
+            }
+        ],
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": "out",
+                    "S3Output": {"S3Uri": "s3://fake/processed", "LocalPath": target, "S3UploadMode": "EndOfJob"},
+                }
+            ]
+        },
         **changes,
     }
 
@@ -176,8 +197,13 @@ def trained(sagemaker: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 def processed(sagemaker: Any, name: str) -> dict[str, Any]:
     """A processing job's description, once it has ended."""
-    within(20, lambda: sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"]
-           not in ("InProgress", "Stopping"))
+    within(
+        20,
+        lambda: (
+            sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"]
+            not in ("InProgress", "Stopping")
+        ),
+    )
     return sagemaker.describe_processing_job(ProcessingJobName=name)
 
 
@@ -192,7 +218,13 @@ def serving(sagemaker: Any, name: str, *containers: dict[str, Any], weights: tup
     variants = []
     for index, (container, weight) in enumerate(zip(containers, weights, strict=True)):
         sagemaker.create_model(ModelName=f"{name}-{index}", ExecutionRoleArn=ROLE, PrimaryContainer=container)
-        variants.append({"VariantName": f"V{index}", "ModelName": f"{name}-{index}", "InitialVariantWeight": weight,
-                         "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 5}})
+        variants.append(
+            {
+                "VariantName": f"V{index}",
+                "ModelName": f"{name}-{index}",
+                "InitialVariantWeight": weight,
+                "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 5},
+            }
+        )
     sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants)
     return name

@@ -99,9 +99,9 @@ def ask(client: Callable[[str], Any], sizes: dict[str, int]) -> Ask:
 
     def run(query: str, **where: Any) -> dict[str, Any]:
         place = {"ResultConfiguration": {"OutputLocation": "s3://athena-results/own"}} | where
-        query_id = athena.start_query_execution(
-            QueryString=query, QueryExecutionContext={"Database": "lake"}, **place
-        )["QueryExecutionId"]
+        query_id = athena.start_query_execution(QueryString=query, QueryExecutionContext={"Database": "lake"}, **place)[
+            "QueryExecutionId"
+        ]
         deadline = time.monotonic() + 30
         while True:
             execution = athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]

@@ -103,10 +103,20 @@ def test_models_are_kept_listed_tagged_and_deleted(sagemaker: Any) -> None:
 
 def test_the_registry_versions_approves_and_tells(sagemaker: Any, events: Events) -> None:
     group = sagemaker.create_model_package_group(ModelPackageGroupName="late")["ModelPackageGroupArn"]
-    given = {"InferenceSpecification": {"Containers": [{"Image": IMAGE}], "SupportedContentTypes": ["text/csv"],
-                                        "SupportedResponseMIMETypes": ["text/csv"]}}
-    first, second = (sagemaker.create_model_package(**given, **more)["ModelPackageArn"] for more in (
-        {"ModelPackageGroupName": "late"}, {"ModelPackageGroupName": group, "ModelApprovalStatus": "Approved"}))
+    given = {
+        "InferenceSpecification": {
+            "Containers": [{"Image": IMAGE}],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        }
+    }
+    first, second = (
+        sagemaker.create_model_package(**given, **more)["ModelPackageArn"]
+        for more in (
+            {"ModelPackageGroupName": "late"},
+            {"ModelPackageGroupName": group, "ModelApprovalStatus": "Approved"},
+        )
+    )
     assert [arn.rpartition(":model-package/")[2] for arn in (first, second)] == ["late/1", "late/2"]
     listed = sagemaker.list_model_packages(ModelPackageGroupName="late")["ModelPackageSummaryList"]
     assert [item["ModelPackageVersion"] for item in listed] == [2, 1]
@@ -120,7 +130,10 @@ def test_the_registry_versions_approves_and_tells(sagemaker: Any, events: Events
     assert sagemaker.describe_model_package(ModelPackageName=first)["ModelApprovalStatus"] == "Approved"
     told = [event["detail"] for event in events("SageMaker Model Package State Change")]
     assert [(detail["ModelPackageVersion"], detail["ModelApprovalStatus"]) for detail in told] == [
-        (1, "PendingManualApproval"), (2, "Approved"), (1, "Approved")]
+        (1, "PendingManualApproval"),
+        (2, "Approved"),
+        (1, "Approved"),
+    ]
     assert told[2]["UpdatedModelPackageFields"] == ["ApprovalDescription", "ModelApprovalStatus"]
     wanted = {"ModelPackageArn": first, "ModelPackageGroupName": "late", "ModelPackageStatus": "Completed"}
     assert wanted.items() <= told[2].items()
@@ -143,8 +156,9 @@ def test_training_keeps_the_container_contract(aws: Client, sagemaker: Any, even
         with tarfile.open(fileobj=io.BytesIO(body)) as archive:
             assert (file := archive.extractfile(f"./{member}")) and file.read().decode() == text
     streams = aws("logs").describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix="good/")
-    lines = aws("logs").get_log_events(logGroupName="/aws/sagemaker/TrainingJobs",
-                                       logStreamName=streams["logStreams"][0]["logStreamName"])["events"]
+    lines = aws("logs").get_log_events(
+        logGroupName="/aws/sagemaker/TrainingJobs", logStreamName=streams["logStreams"][0]["logStreamName"]
+    )["events"]
     assert lines[0]["message"] == "training on ['localhost'] good"
     told = [event["detail"] for event in events("SageMaker Training Job State Change")]
     assert [detail["TrainingJobStatus"] for detail in told] == ["InProgress", "Completed"]
@@ -152,10 +166,12 @@ def test_training_keeps_the_container_contract(aws: Client, sagemaker: Any, even
 
 
 def test_training_fails_stops_and_times_out_with_a_reason(sagemaker: Any) -> None:
-    asked = {"a": training(HyperParameters={"fail": "no rows left"}),
-             "b": training(HyperParameters={"sleep": "30"}, StoppingCondition={"MaxRuntimeInSeconds": 1}),
-             "c": training() | {"AlgorithmSpecification": {
-                 "TrainingImage": IMAGE.replace("fake:1", "fake:2"), "TrainingInputMode": "File"}}}
+    asked = {
+        "a": training(HyperParameters={"fail": "no rows left"}),
+        "b": training(HyperParameters={"sleep": "30"}, StoppingCondition={"MaxRuntimeInSeconds": 1}),
+        "c": training()
+        | {"AlgorithmSpecification": {"TrainingImage": IMAGE.replace("fake:1", "fake:2"), "TrainingInputMode": "File"}},
+    }
     with ThreadPoolExecutor() as pool:
         jobs = dict(zip(asked, pool.map(lambda request: trained(sagemaker, request), asked.values()), strict=True))
     assert jobs["a"]["TrainingJobStatus"] == "Failed"

@@ -48,35 +48,58 @@ def definition(auc: str = "0.9", fail: str = "") -> dict[str, Any]:
     for request in (features, train, evaluate):
         request.pop("TrainingJobName", request.pop("ProcessingJobName", None))
     features["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] = {
-        "Std:Join": {"On": "/", "Values": ["s3://fake/pipe", {"Get": "Execution.PipelineExecutionId"}, "features"]}}
+        "Std:Join": {"On": "/", "Values": ["s3://fake/pipe", {"Get": "Execution.PipelineExecutionId"}, "features"]}
+    }
     train["HyperParameters"] = {"answer": {"Get": "Parameters.Answer"}} | ({"fail": fail} if fail else {})
     train["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = {
-        "Get": "Steps.Features.ProcessingOutputConfig.Outputs['out'].S3Output.S3Uri"}
+        "Get": "Steps.Features.ProcessingOutputConfig.Outputs['out'].S3Output.S3Uri"
+    }
     evaluate["ProcessingInputs"][0]["S3Input"]["S3Uri"] = {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}
     model = {"Image": IMAGE, "ModelDataUrl": {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}}
     metric = {"PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.metrics"}, "Path": "metrics.auc.value"}
-    register = {"Name": "Register", "Type": "RegisterModel", "Arguments": {
-        "ModelPackageGroupName": "piped", "ModelApprovalStatus": {"Get": "Parameters.Approval"},
-        "InferenceSpecification": {"Containers": [model], "SupportedContentTypes": ["text/csv"],
-                                   "SupportedResponseMIMETypes": ["text/csv"]}}}
+    register = {
+        "Name": "Register",
+        "Type": "RegisterModel",
+        "Arguments": {
+            "ModelPackageGroupName": "piped",
+            "ModelApprovalStatus": {"Get": "Parameters.Approval"},
+            "InferenceSpecification": {
+                "Containers": [model],
+                "SupportedContentTypes": ["text/csv"],
+                "SupportedResponseMIMETypes": ["text/csv"],
+            },
+        },
+    }
     least, answer = {"Get": "Parameters.MinAuc"}, {"Get": "Parameters.Answer"}
     conditions = [
         {"Type": "GreaterThanOrEqualTo", "LeftValue": {"Std:JsonGet": metric}, "RightValue": least},
         {"Type": "Not", "Expression": {"Type": "In", "QueryValue": answer, "Values": ["no", "never"]}},
     ]
     return {
-        "Version": "2020-12-01", "Metadata": {},
+        "Version": "2020-12-01",
+        "Metadata": {},
         "Parameters": [
             {"Name": "Answer", "Type": "String", "DefaultValue": "yes"},
             {"Name": "MinAuc", "Type": "Float", "DefaultValue": 0.8},
-            {"Name": "Approval", "Type": "String", "DefaultValue": "PendingManualApproval",
-             "EnumValues": ["PendingManualApproval", "Approved"]},
+            {
+                "Name": "Approval",
+                "Type": "String",
+                "DefaultValue": "PendingManualApproval",
+                "EnumValues": ["PendingManualApproval", "Approved"],
+            },
         ],
         "Steps": [  # not in the order they run in
-            {"Name": "Gate", "Type": "Condition",
-             "Arguments": {"Conditions": conditions, "IfSteps": [register], "ElseSteps": []}},
-            {"Name": "Evaluate", "Type": "Processing", "Arguments": evaluate, "PropertyFiles": [
-                {"PropertyFileName": "metrics", "OutputName": "out", "FilePath": "metrics.json"}]},
+            {
+                "Name": "Gate",
+                "Type": "Condition",
+                "Arguments": {"Conditions": conditions, "IfSteps": [register], "ElseSteps": []},
+            },
+            {
+                "Name": "Evaluate",
+                "Type": "Processing",
+                "Arguments": evaluate,
+                "PropertyFiles": [{"PropertyFileName": "metrics", "OutputName": "out", "FilePath": "metrics.json"}],
+            },
             {"Name": "Train", "Type": "Training", "Arguments": train},
             {"Name": "Features", "Type": "Processing", "Arguments": features},
         ],
@@ -92,12 +115,17 @@ def group(sagemaker: Any) -> str:
 
 def ended(sagemaker: Any, name: str, steps: dict[str, Any], **parameters: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make a pipeline and run it: the execution's description and its steps by name."""
-    sagemaker.create_pipeline(PipelineName=name, PipelineDefinition=json.dumps(steps), RoleArn=ROLE,
-                              ClientRequestToken="t" * 32)
+    sagemaker.create_pipeline(
+        PipelineName=name, PipelineDefinition=json.dumps(steps), RoleArn=ROLE, ClientRequestToken="t" * 32
+    )
     given = [{"Name": key, "Value": value} for key, value in parameters.items()]
     arn = sagemaker.start_pipeline_execution(PipelineName=name, PipelineParameters=given)["PipelineExecutionArn"]
-    within(30, lambda: sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"]
-           != "Executing")
+    within(
+        30,
+        lambda: (
+            sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"] != "Executing"
+        ),
+    )
     listed = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
     return sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn), {step["StepName"]: step for step in listed}
 
@@ -149,22 +177,40 @@ def test_independent_steps_run_at_the_same_time_and_stop_together(sagemaker: Any
     request = {"PipelineName": "slow", "ClientRequestToken": "s" * 32}
     arn = sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"]
     assert sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"] == arn
-    within(5, lambda: [step["StepStatus"] for step in sagemaker.list_pipeline_execution_steps(
-        PipelineExecutionArn=arn)["PipelineExecutionSteps"] if step["Metadata"]] == ["Executing", "Executing"])
+    within(
+        5,
+        lambda: (
+            [
+                step["StepStatus"]
+                for step in sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
+                if step["Metadata"]
+            ]
+            == ["Executing", "Executing"]
+        ),
+    )
     sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
-    within(10, lambda: sagemaker.describe_pipeline_execution(
-        PipelineExecutionArn=arn)["PipelineExecutionStatus"] == "Stopped")
+    within(
+        10,
+        lambda: sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"] == "Stopped",
+    )
 
 
-@pytest.mark.parametrize(("change", "reason"), [
-    ({"Steps": [{"Name": "A", "Type": "Processing", "DependsOn": ["B"]}]}, "no steps B"),
-    ({"Steps": [{"Name": "A", "Type": "Training", "DependsOn": ["A"]}]}, "wait for each other"),
-    ({"Version": "1"}, "Version"),
-])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"Steps": [{"Name": "A", "Type": "Processing", "DependsOn": ["B"]}]}, "no steps B"),
+        ({"Steps": [{"Name": "A", "Type": "Training", "DependsOn": ["A"]}]}, "wait for each other"),
+        ({"Version": "1"}, "Version"),
+    ],
+)
 def test_a_broken_definition_is_refused(sagemaker: Any, change: dict[str, Any], reason: str) -> None:
     with pytest.raises(ClientError, match=reason):
-        sagemaker.create_pipeline(PipelineName="broken", PipelineDefinition=json.dumps(definition() | change),
-                                  RoleArn=ROLE, ClientRequestToken="t" * 32)
+        sagemaker.create_pipeline(
+            PipelineName="broken",
+            PipelineDefinition=json.dumps(definition() | change),
+            RoleArn=ROLE,
+            ClientRequestToken="t" * 32,
+        )
 
 
 def test_a_start_is_refused_by_name(sagemaker: Any) -> None:
@@ -172,37 +218,72 @@ def test_a_start_is_refused_by_name(sagemaker: Any) -> None:
     with pytest.raises(ClientError, match=r"not Ask \(Callback\)"):
         ended(sagemaker, "unknown", steps)
     sagemaker.update_pipeline(PipelineName="unknown", PipelineDefinition=json.dumps(definition()))
-    for given, reason in (({"MinAuc": "high"}, "MinAuc: 'high' is not of type Float"), ({"Nope": "1"}, "Nope"),
-                          ({"Approval": "Maybe"}, "not one of")):
+    for given, reason in (
+        ({"MinAuc": "high"}, "MinAuc: 'high' is not of type Float"),
+        ({"Nope": "1"}, "Nope"),
+        ({"Approval": "Maybe"}, "not one of"),
+    ):
         parameters = [{"Name": key, "Value": value} for key, value in given.items()]
         with pytest.raises(ClientError, match=reason):
             sagemaker.start_pipeline_execution(PipelineName="unknown", PipelineParameters=parameters)
 
 
 TEMPLATE = {
-    "Parameters": {name: {"Type": "String", "Default": ""} for name in ("Answer", "Broken")} | {
-        "Memory": {"Type": "Number", "Default": 1024}},
+    "Parameters": {name: {"Type": "String", "Default": ""} for name in ("Answer", "Broken")}
+    | {"Memory": {"Type": "Number", "Default": 1024}},
     "Resources": {
-        "Model": {"Type": "AWS::SageMaker::Model", "Properties": {
-            "ExecutionRoleArn": ROLE, "PrimaryContainer": {
-                "Image": IMAGE, "Environment": {"ANSWER": {"Ref": "Answer"}, "BROKEN": {"Ref": "Broken"}}}}},
-        "Config": {"Type": "AWS::SageMaker::EndpointConfig", "Properties": {"ProductionVariants": [{
-            "VariantName": "AllTraffic", "ModelName": {"Fn::GetAtt": ["Model", "ModelName"]}, "InitialVariantWeight": 1,
-            "ServerlessConfig": {"MemorySizeInMB": {"Ref": "Memory"}, "MaxConcurrency": 5}}]}},
-        "Endpoint": {"Type": "AWS::SageMaker::Endpoint", "Properties": {
-            "EndpointName": "stacked", "EndpointConfigName": {"Fn::GetAtt": ["Config", "EndpointConfigName"]}}},
+        "Model": {
+            "Type": "AWS::SageMaker::Model",
+            "Properties": {
+                "ExecutionRoleArn": ROLE,
+                "PrimaryContainer": {
+                    "Image": IMAGE,
+                    "Environment": {"ANSWER": {"Ref": "Answer"}, "BROKEN": {"Ref": "Broken"}},
+                },
+            },
+        },
+        "Config": {
+            "Type": "AWS::SageMaker::EndpointConfig",
+            "Properties": {
+                "ProductionVariants": [
+                    {
+                        "VariantName": "AllTraffic",
+                        "ModelName": {"Fn::GetAtt": ["Model", "ModelName"]},
+                        "InitialVariantWeight": 1,
+                        "ServerlessConfig": {"MemorySizeInMB": {"Ref": "Memory"}, "MaxConcurrency": 5},
+                    }
+                ]
+            },
+        },
+        "Endpoint": {
+            "Type": "AWS::SageMaker::Endpoint",
+            "Properties": {
+                "EndpointName": "stacked",
+                "EndpointConfigName": {"Fn::GetAtt": ["Config", "EndpointConfigName"]},
+            },
+        },
         "Group": {"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": {"ModelPackageGroupName": "stacked"}},
-        "Pipeline": {"Type": "AWS::SageMaker::Pipeline", "Properties": {
-            "PipelineName": "stacked", "RoleArn": ROLE, "PipelineDescription": {"Ref": "Answer"},
-            "PipelineDefinition": {"PipelineDefinitionBody": json.dumps(definition())}}},
+        "Pipeline": {
+            "Type": "AWS::SageMaker::Pipeline",
+            "Properties": {
+                "PipelineName": "stacked",
+                "RoleArn": ROLE,
+                "PipelineDescription": {"Ref": "Answer"},
+                "PipelineDefinition": {"PipelineDefinitionBody": json.dumps(definition())},
+            },
+        },
     },
-    "Outputs": {"Model": {"Value": {"Ref": "Model"}}, "Pipeline": {"Value": {"Ref": "Pipeline"}},
-                "Group": {"Value": {"Fn::GetAtt": ["Group", "ModelPackageGroupArn"]}}},
+    "Outputs": {
+        "Model": {"Value": {"Ref": "Model"}},
+        "Pipeline": {"Value": {"Ref": "Pipeline"}},
+        "Group": {"Value": {"Fn::GetAtt": ["Group", "ModelPackageGroupArn"]}},
+    },
 }
 
 
 def settled(formation: Any) -> dict[str, Any]:
     """The stack, once nothing is under way with it."""
+
     def stack() -> Any:
         return formation.describe_stacks(StackName="stacked")["Stacks"][0]
 
@@ -225,8 +306,11 @@ def test_a_stack_creates_updates_rolls_back_and_deletes(aws: Client, sagemaker: 
         seen = formation.describe_stack_events(StackName="stacked")["StackEvents"]
         return [event.get("ResourceStatusReason", "") for event in seen]
 
-    formation.create_stack(StackName="stacked", TemplateBody=json.dumps(TEMPLATE),
-                           Parameters=[{"ParameterKey": "Answer", "ParameterValue": "first"}])
+    formation.create_stack(
+        StackName="stacked",
+        TemplateBody=json.dumps(TEMPLATE),
+        Parameters=[{"ParameterKey": "Answer", "ParameterValue": "first"}],
+    )
     stack = settled(formation)
     assert stack["StackStatus"] == "CREATE_COMPLETE", reasons()
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
@@ -258,8 +342,11 @@ def test_a_stack_creates_updates_rolls_back_and_deletes(aws: Client, sagemaker: 
 def test_an_endpoint_that_never_starts_fails_its_stack(aws: Client, sagemaker: Any) -> None:
     formation = aws("cloudformation")
     began = time.monotonic()
-    formation.create_stack(StackName="stacked", TemplateBody=json.dumps(TEMPLATE), Parameters=[
-        {"ParameterKey": "Broken", "ParameterValue": "1"}])
+    formation.create_stack(
+        StackName="stacked",
+        TemplateBody=json.dumps(TEMPLATE),
+        Parameters=[{"ParameterKey": "Broken", "ParameterValue": "1"}],
+    )
     assert settled(formation)["StackStatus"] == "ROLLBACK_COMPLETE"
     assert time.monotonic() - began < 15  # it sees that the container has ended
     assert sagemaker.list_endpoints(NameContains="stacked")["Endpoints"] == []

@@ -4,17 +4,24 @@ The tests of this module share one deployment and follow the data, so they run i
 one link out through an AWS API, runs the demo's own step, and puts the link back for the next.
 """
 
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from demo import __main__ as steps
 from demo import ingest, loop, serving
 from demo.__main__ import Demo, Plan
-from demo.platform import LinkBrokenError, Platform, utc_now
+from demo.platform import LinkBrokenError, Platform, utc_now, wait_for
 from local import deploy, tools
 from local.cloud import Cloud
 
@@ -151,6 +158,73 @@ def test_without_the_alarm_action_nobody_is_told(running: Running, impatient: No
     serving.wait_until_served(running.platform, package)
 
 
+VARIANT = """
+import sys
+sys.path.insert(0, {root!r})
+from config import sandbox
+from stacks import streaming
+import app
+
+streaming.PREFIX = "arrivals/"
+sandbox.SETTINGS |= {{"training": {{"rounds": 7}}, "monitoring": {{"drifted_features": 40}}}}
+app.main()
+"""
+
+
+def test_what_a_stack_changes_changes_here(running: Running, tmp_path: Path) -> None:
+    """A prefix, a hyperparameter and a threshold, changed in a stack and deployed anew, with local/ as it is."""
+    (tmp_path / "app.py").write_text(VARIANT.format(root=str(tools.ROOT)))
+    (tmp_path / "cdk.json").write_text((tools.ROOT / "cdk.json").read_text())
+    for _ in deploy.deploy(running.cloud, steps.ENVIRONMENT, folder=tmp_path):
+        continue
+    platform = Platform(running.cloud.session(), running.platform.prefix)
+
+    replay = ingest.Replay("9", "1-1")
+    ingest.send(platform, replay, tmp_path / "ledger.csv", running.cloud.environment(), print)
+    wait_for("prefix", "objects", lambda: list(platform.keys("RawBucketName", "arrivals/")) or None, seconds=60)
+    assert not list(platform.keys("RawBucketName", "flights/year=2013/month=09/"))
+
+    trained = serving.train(platform, "before_departure", "2013-04-30", DAYS)
+    package = serving.registered(platform, trained)
+    assert trees(platform, package) == 7
+
+    cloudwatch = platform.client("cloudwatch")
+    alarm = platform.outputs["DriftAlarmName"]
+    assert cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["Threshold"] == 40
+    for violations, state in ((39, "OK"), (40, "ALARM")):
+        put_violations(platform, violations)
+        wait_for("threshold", state, lambda state=state: alarm_is(platform, state), seconds=30)
+
+
+def trees(platform: Platform, package: str) -> int:
+    """The number of trees in a model package's ONNX model."""
+    described = platform.client("sagemaker").describe_model_package(ModelPackageName=package)
+    uri = described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    with tarfile.open(fileobj=io.BytesIO(platform.read(bucket, key))) as archive:
+        name = next(name for name in archive.getnames() if name.endswith("model.onnx"))
+        model = onnx.load(archive.extractfile(name))
+    ensemble = next(node for node in model.graph.node if node.op_type.startswith("TreeEnsemble"))
+    ids = next(attribute for attribute in ensemble.attribute if attribute.name == "nodes_treeids")
+    return len(set(ids.ints))
+
+
+def put_violations(platform: Platform, count: int) -> None:
+    """What the drift job publishes."""
+    data = {
+        "MetricName": "drift_violations",
+        "Dimensions": [{"Name": "Endpoint", "Value": platform.outputs["EndpointName"]}],
+        "Value": count,
+    }
+    platform.client("cloudwatch").put_metric_data(Namespace="Millrace/ModelMonitor", MetricData=[data])
+
+
+def alarm_is(platform: Platform, state: str) -> bool | None:
+    """True when the drift alarm is in `state`."""
+    alarms = platform.client("cloudwatch").describe_alarms(AlarmNames=[platform.outputs["DriftAlarmName"]])
+    return True if alarms["MetricAlarms"][0]["StateValue"] == state else None
+
+
 def test_without_the_event_source_nothing_lands(running: Running, impatient: None) -> None:
     name = running.platform.outputs["DeliveryStreamName"]
     running.platform.client("firehose").delete_delivery_stream(DeliveryStreamName=name)
@@ -162,3 +236,21 @@ def test_destroy_leaves_nothing(running: Running) -> None:
     for _ in deploy.destroy(running.cloud):
         continue
     assert deploy.leftovers(running.cloud) == []
+
+
+def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
+    state = tmp_path / "cloud"
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "demo", "--state", str(state), "--folder", str(tmp_path / "demo")],
+        cwd=tools.ROOT,
+        env=os.environ | {"MILLRACE_PORT": str(tools.free_port())},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_for("start", "the deploy", lambda: True if (state / "deployment.json").exists() else None, seconds=120)
+    demo.send_signal(signal.SIGINT)
+    printed, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 130
+    assert "nothing is left running" in printed
+    commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in commands

@@ -17,16 +17,25 @@ from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 
 Operation = Callable[[Record], Record]
 Answer = tuple[int, dict[str, str], Any]
-NOUNS = ("Model", "EndpointConfig", "Endpoint", "ModelPackageGroup", "ModelPackage", "Pipeline",
-         "PipelineExecution", "TrainingJob", "ProcessingJob")
+NOUNS = (
+    "Model",
+    "EndpointConfig",
+    "Endpoint",
+    "ModelPackageGroup",
+    "ModelPackage",
+    "Pipeline",
+    "PipelineExecution",
+    "TrainingJob",
+    "ProcessingJob",
+)
 FILTERS = ("ModelPackageGroupName", "ModelApprovalStatus", "PipelineName")
 OPERATIONS: dict[str, Operation] = {}
 # What would silently not happen here, as `Path.To.Field=value` of a request: refused instead.
 REFUSED = {
     "CreateTrainingJob": r"CheckpointConfig.*|.*\.AlgorithmName=.*|.*InputMode=Pipe|.*\.S3DataType=.*ManifestFile|"
-                         r".*FileSystemDataSource.*|ResourceConfig\.Instance(Groups.*|Count=(?!1$).*)",
+    r".*FileSystemDataSource.*|ResourceConfig\.Instance(Groups.*|Count=(?!1$).*)",
     "CreateProcessingJob": r".*\.S3InputMode=Pipe|.*\.S3DataType=ManifestFile|.*\.S3CompressionType=Gzip|"
-                           r".*(DatasetDefinition|FeatureStoreOutput).*|.*\.InstanceCount=(?!1$).*",
+    r".*(DatasetDefinition|FeatureStoreOutput).*|.*\.InstanceCount=(?!1$).*",
     "CreateModel": r"Containers\.1\..*|.*\.ModelDataSource.*|.*\.Mode=MultiModel",
     "CreateEndpointConfig": r"Shadow.*|Async.*|Explainer.*|DataCaptureConfig\.EnableCapture=True",
     "CreateEndpoint": (shifting := r"DeploymentConfig\.(Roll|Auto).*|.*\.Type=(CANARY|LINEAR)"),

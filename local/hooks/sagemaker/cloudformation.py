@@ -36,8 +36,9 @@ def coerced(shape: Shape, value: Any) -> Any:
         case dict() if shape.type_name == "map":
             return {key: coerced(shape.value, item) for key, item in value.items()}
         case dict():
-            return {key: coerced(shape.members[key], item) if key in shape.members else item
-                    for key, item in value.items()}
+            return {
+                key: coerced(shape.members[key], item) if key in shape.members else item for key, item in value.items()
+            }
         case list():
             return [coerced(shape.member, item) for item in value]
         case str() if shape.type_name in CASTS:

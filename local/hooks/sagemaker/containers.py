@@ -103,19 +103,35 @@ def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Pa
 
     programs = [str(root / "usr/local/bin"), str(Path(sys.executable).parent), own.get("PATH", os.environ["PATH"])]
     variables = {
-        **own, "PATH": os.pathsep.join(programs), "HOME": str(base), "LANG": "C.UTF-8",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}", "AWS_REGION": get_region(),
-        "AWS_DEFAULT_REGION": get_region(), "AWS_ACCESS_KEY_ID": get_account_id(),
-        "AWS_SECRET_ACCESS_KEY": "local", **{name: here(value) for name, value in environment.items()},
+        **own,
+        "PATH": os.pathsep.join(programs),
+        "HOME": str(base),
+        "LANG": "C.UTF-8",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
+        "AWS_REGION": get_region(),
+        "AWS_DEFAULT_REGION": get_region(),
+        "AWS_ACCESS_KEY_ID": get_account_id(),
+        "AWS_SECRET_ACCESS_KEY": "local",
+        **{name: here(value) for name, value in environment.items()},
         "SAGEMAKER_BASE_DIR": str(base),
     }
     command = [here(word) for word in argv]
     if not (program := shutil.which(command[0], path=variables["PATH"])):
         raise ContainerError(f"ClientError: {image} has no executable {argv[0]!r}: see {root}/usr/local/bin.")
     try:
-        container = Container(subprocess.Popen(
-            [program, *command[1:]], cwd=base, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True))
+        container = Container(
+            subprocess.Popen(
+                [program, *command[1:]],
+                cwd=base,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        )
     except OSError as error:  # no #! line, most likely
         raise ContainerError(f"ClientError: {image} can't run {argv[0]}: {error}") from error
     _live.add(container)
@@ -159,8 +175,11 @@ def download(s3: Any, bucket: str, prefix: str, folder: Path) -> None:
     below = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = [item["Key"] for page in pages for item in page.get("Contents", ()) if not item["Key"].endswith("/")]
-    targets = {key: folder / (Path(key).name if key == prefix else key.removeprefix(below))
-               for key in keys if key == prefix or key.startswith(below)}
+    targets = {
+        key: folder / (Path(key).name if key == prefix else key.removeprefix(below))
+        for key in keys
+        if key == prefix or key.startswith(below)
+    }
     if not targets:
         raise ContainerError(f"ClientError: No S3 objects found under S3 URL s3://{bucket}/{prefix}.")
     for target in targets.values():

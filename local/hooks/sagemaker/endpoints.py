@@ -59,8 +59,10 @@ class Variant:
                 pass  # it isn't listening yet
             time.sleep(0.05)
         self.container.stop()
-        raise ContainerError(f"The primary container for production variant {self.settings['VariantName']} did not "
-                             "pass the ping health check. Its log ends with:\n" + "\n".join(self.container.tail))
+        raise ContainerError(
+            f"The primary container for production variant {self.settings['VariantName']} did not "
+            "pass the ping health check. Its log ends with:\n" + "\n".join(self.container.tail)
+        )
 
 
 _traffic = threading.Lock()  # held while a request picks its variant, and while variants are exchanged
@@ -150,8 +152,12 @@ def _deploy(record: Record, config: str) -> None:
         old = _live.get(arn, [])
         _live[arn] = fresh
     record.pop("FailureReason", None)
-    names = {"InitialVariantWeight": "CurrentWeight", "InitialInstanceCount": "CurrentInstanceCount",
-             "ServerlessConfig": "CurrentServerlessConfig", "VariantName": "VariantName"}
+    names = {
+        "InitialVariantWeight": "CurrentWeight",
+        "InitialInstanceCount": "CurrentInstanceCount",
+        "ServerlessConfig": "CurrentServerlessConfig",
+        "VariantName": "VariantName",
+    }
     shown = [{names[key]: value for key, value in variant.settings.items() if key in names} for variant in fresh]
     api.status("Endpoint", record, "InService", EndpointConfigName=config, ProductionVariants=shown)
     for variant in old:
@@ -195,10 +201,15 @@ async def invoke(path: str, headers: dict[str, str], body: bytes) -> Answer:
     arn, target = store.arn("Endpoint", name), headers.get("x-amzn-sagemaker-target-variant")
     variant = _pick(arn, target)
     if variant is None:
-        return failure("ValidationError", f"Endpoint {name}{f' variant {target}' if target else ''} of account "
-                       f"{arn.split(':')[4]} not found.")
-    passed = {key: value for key, value in headers.items()
-              if key in ("content-type", "accept") or key.startswith("x-amzn-sagemaker-")}
+        return failure(
+            "ValidationError",
+            f"Endpoint {name}{f' variant {target}' if target else ''} of account {arn.split(':')[4]} not found.",
+        )
+    passed = {
+        key: value
+        for key, value in headers.items()
+        if key in ("content-type", "accept") or key.startswith("x-amzn-sagemaker-")
+    }
     try:
         status, answer, payload = await run_reentrant(variant.request, "POST", "/invocations", passed, body)
     except (OSError, http.client.HTTPException) as error:
@@ -208,11 +219,19 @@ async def invoke(path: str, headers: dict[str, str], body: bytes) -> Answer:
     if status >= 300:
         text = payload.decode(errors="replace")
         side = "server" if status >= 500 else "client"
-        return failure("ModelError", f'Received {side} error ({status}) from primary with message "{text}".', 424,
-                       OriginalStatusCode=status, OriginalMessage=text)
+        return failure(
+            "ModelError",
+            f'Received {side} error ({status}) from primary with message "{text}".',
+            424,
+            OriginalStatusCode=status,
+            OriginalMessage=text,
+        )
     # In lower case: MiniStack rewrites a "Content-Type" to what the control plane's protocol has.
-    own = {key.lower(): value for key, value in answer.items()
-           if key.lower() in ("content-type", "x-amzn-sagemaker-custom-attributes")}
+    own = {
+        key.lower(): value
+        for key, value in answer.items()
+        if key.lower() in ("content-type", "x-amzn-sagemaker-custom-attributes")
+    }
     return 200, {**own, "x-amzn-invoked-production-variant": variant.settings["VariantName"]}, payload
 
 

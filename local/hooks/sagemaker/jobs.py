@@ -134,12 +134,25 @@ def _train(record: Record) -> None:
     instance = record["ResourceConfig"].get("InstanceType")
     config = base / "input/config"
     _write(config / "hyperparameters.json", record.get("HyperParameters", {}))
-    _write(config / "inputdataconfig.json", {channel["ChannelName"]: kept | {
-        key: channel[key] for key in ("ContentType",) if key in channel} for channel in channels})
-    _write(config / "resourceconfig.json", {
-        **HOSTS, "current_instance_type": instance, "current_group_name": "homogeneousCluster",
-        "network_interface_name": "lo", "instance_groups": [
-            {"instance_group_name": "homogeneousCluster", "instance_type": instance, "hosts": HOSTS["hosts"]}]})
+    _write(
+        config / "inputdataconfig.json",
+        {
+            channel["ChannelName"]: kept | {key: channel[key] for key in ("ContentType",) if key in channel}
+            for channel in channels
+        },
+    )
+    _write(
+        config / "resourceconfig.json",
+        {
+            **HOSTS,
+            "current_instance_type": instance,
+            "current_group_name": "homogeneousCluster",
+            "network_interface_name": "lo",
+            "instance_groups": [
+                {"instance_group_name": "homogeneousCluster", "instance_type": instance, "hosts": HOSTS["hosts"]}
+            ],
+        },
+    )
     algorithm = record["AlgorithmSpecification"]
     argv = [*algorithm.get("ContainerEntrypoint", ()), *algorithm.get("ContainerArguments", ())] or ["train"]
     _execute("TrainingJob", record, algorithm["TrainingImage"], argv, base, base / "output/failure")

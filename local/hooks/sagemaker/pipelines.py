@@ -26,11 +26,17 @@ from local.hooks.sagemaker.api import operation
 from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 
 CASTS: dict[str, Callable[[str], Any]] = {
-    "String": str, "Integer": int, "Float": float, "Boolean": lambda word: {"true": True, "false": False}[word.lower()],
+    "String": str,
+    "Integer": int,
+    "Float": float,
+    "Boolean": lambda word: {"true": True, "false": False}[word.lower()],
 }
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    "Equals": operator.eq, "GreaterThan": operator.gt, "GreaterThanOrEqualTo": operator.ge,
-    "LessThan": operator.lt, "LessThanOrEqualTo": operator.le,
+    "Equals": operator.eq,
+    "GreaterThan": operator.gt,
+    "GreaterThanOrEqualTo": operator.ge,
+    "LessThan": operator.lt,
+    "LessThanOrEqualTo": operator.le,
 }
 
 
@@ -146,8 +152,13 @@ class Execution:
 
     def step(self, step: Record) -> None:
         """Run one step and keep its result or the reason of its failure."""
-        entry = {"StepName": step["Name"], "StartTime": time.time(), "StepStatus": "Executing", "AttemptCount": 1,
-                 "Metadata": {}}
+        entry = {
+            "StepName": step["Name"],
+            "StartTime": time.time(),
+            "StepStatus": "Executing",
+            "AttemptCount": 1,
+            "Metadata": {},
+        }
         self.record["PipelineExecutionSteps"].append(entry)
         try:
             self.results[step["Name"]] = STEPS[step["Type"]](self, step, entry)
@@ -232,8 +243,10 @@ class Execution:
 
 
 STEPS: dict[str, Callable[[Execution, Record, Record], Record]] = {
-    "Processing": Execution.job, "Training": Execution.job,
-    "Condition": Execution.condition, "RegisterModel": Execution.register,
+    "Processing": Execution.job,
+    "Training": Execution.job,
+    "Condition": Execution.condition,
+    "RegisterModel": Execution.register,
 }
 
 
@@ -284,9 +297,13 @@ def start(request: Record) -> Record:
     pipeline["LastRunTime"] = pipeline["LastExecutionTime"] = now
     inherited = {key: pipeline[key] for key in ("PipelineName", "PipelineArn", "PipelineDefinition")}
     record = store.create(
-        "PipelineExecution", f"{pipeline['PipelineName']}/execution/{identity}",
+        "PipelineExecution",
+        f"{pipeline['PipelineName']}/execution/{identity}",
         {"PipelineExecutionDisplayName": f"execution-{int(now * 1000)}", **request, **inherited},
-        PipelineExecutionId=identity, StartTime=now, PipelineExecutionSteps=[])
+        PipelineExecutionId=identity,
+        StartTime=now,
+        PipelineExecutionSteps=[],
+    )
     _status(record, "Executing")
     spawn_background(_run, Execution(record, definition, parameters), thread_name=f"pipeline-{identity}")
     return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
@@ -315,8 +332,9 @@ def _status(record: Record, now: str, **fields: Any) -> None:
     named = ("PipelineExecutionDisplayName", "PipelineExecutionDescription", "PipelineArn", "PipelineExecutionArn")
     detail |= {f"p{key[1:]}": record[key] for key in named if key in record}
     store.update(record, PipelineExecutionStatus=now, **fields)
-    store.emit("Model Building Pipeline Execution Status Change", detail,
-               record["PipelineArn"], record["PipelineExecutionArn"])
+    store.emit(
+        "Model Building Pipeline Execution Status Change", detail, record["PipelineArn"], record["PipelineExecutionArn"]
+    )
 
 
 @operation("StopPipelineExecution")

@@ -4,8 +4,10 @@ from local.hooks.sagemaker import api, store
 from local.hooks.sagemaker.api import operation
 from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 
-COMPLETED = {"ModelPackageStatus": "Completed",
-             "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []}}
+COMPLETED = {
+    "ModelPackageStatus": "Completed",
+    "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
+}
 
 
 @operation("CreateModel")
@@ -33,8 +35,11 @@ def delete_group(request: Record) -> Record:
     with store.lock:
         group = store.find("ModelPackageGroup", request["ModelPackageGroupName"])
         if api.selected("ModelPackage", {"ModelPackageGroupName": group["ModelPackageGroupName"]}):
-            raise SageMakerError("ConflictException", f"{group['ModelPackageGroupArn']} still contains model "
-                                 "packages: delete each with DeleteModelPackage first.")
+            raise SageMakerError(
+                "ConflictException",
+                f"{group['ModelPackageGroupArn']} still contains model "
+                "packages: delete each with DeleteModelPackage first.",
+            )
         store.delete("ModelPackageGroup", group["ModelPackageGroupArn"])
     return {}
 
@@ -49,8 +54,15 @@ def create_package(request: Record) -> Record:
             group = store.find("ModelPackageGroup", request["ModelPackageGroupName"])
             version = group["LastVersion"] = group["LastVersion"] + 1
         name, approval = group["ModelPackageGroupName"], request.get("ModelApprovalStatus", "PendingManualApproval")
-        record = store.create("ModelPackage", f"{name}/{version}", request, ModelPackageVersion=version,
-                              ModelPackageGroupName=name, ModelApprovalStatus=approval, **COMPLETED)
+        record = store.create(
+            "ModelPackage",
+            f"{name}/{version}",
+            request,
+            ModelPackageVersion=version,
+            ModelPackageGroupName=name,
+            ModelApprovalStatus=approval,
+            **COMPLETED,
+        )
         del record["ModelPackageName"]  # a versioned package has none
     api.announce("ModelPackage", record, store.iso)
     return {"ModelPackageArn": record["ModelPackageArn"]}
@@ -75,6 +87,9 @@ def list_packages(request: Record) -> Record:
     """Packages, newest first; without a group or a type, those without versions, as on AWS."""
     kind = request.get("ModelPackageType", "Versioned" if "ModelPackageGroupName" in request else "Unversioned")
     filters = {key: value for key, value in request.items() if key != "ModelPackageType"}
-    found = [record for record in api.selected("ModelPackage", filters)
-             if kind == "Both" or ("ModelPackageVersion" in record) == (kind == "Versioned")]
+    found = [
+        record
+        for record in api.selected("ModelPackage", filters)
+        if kind == "Both" or ("ModelPackageVersion" in record) == (kind == "Versioned")
+    ]
     return api.page("ListModelPackages", request, found)
