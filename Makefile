@@ -41,8 +41,8 @@ destroy: install ## destroy ENV in the AWS account of your credentials
 	$(CDK) destroy --all -c environment=$(ENV)
 
 destroy-local: install ## destroy the demo's stacks, list what is left (nothing), stop the local cloud
-	python -m local.cloud destroy
-	python -m local.cloud stop
+	python -m local destroy
+	python -m local stop
 
 lint: install ## check and format the code
 	ruff check --fix .

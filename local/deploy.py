@@ -6,24 +6,19 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import jmespath
 
 from local import tools
-
-if TYPE_CHECKING:
-    from local.cloud import Cloud
+from local.cloud import Cloud
 
 BOOTSTRAP_STACK = "CDKToolkit"
 LINES_IN_ERROR = 40
-# Glue and SageMaker make these for all jobs of an account: no stack owns them, here or in AWS.
-SHARED_LOGS = ("/aws-glue/jobs/", "/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs")
 
 
-def cdk(cloud: "Cloud", *arguments: str, folder: Path = tools.ROOT) -> Iterator[str]:
+def cdk(cloud: Cloud, *arguments: str, folder: Path = tools.ROOT) -> Iterator[str]:
     """Run the CDK CLI against the local cloud and pass its output on, line by line.
 
     Raises ToolError with the last lines when it fails. Closing the iterator ends the CLI.
@@ -59,13 +54,12 @@ def target_of(assembly: Path) -> tuple[str, str]:
     """The account and region of an assembly's stacks. Raises ToolError unless all have the same, stated."""
     artifacts = json.loads((assembly / "manifest.json").read_text())["artifacts"].values()
     targets = {item["environment"] for item in artifacts if item["type"] == "aws:cloudformation:stack"}
-    found = re.fullmatch(r"aws://(\d{12})/([a-z0-9-]+)", targets.pop()) if len(targets) == 1 else None
-    if not found:
+    if not (found := re.fullmatch(r"aws://(\d{12})/([a-z0-9-]+)", " ".join(targets))):
         raise tools.ToolError(f"The stacks of {assembly.name} need one account and region: give all the same `env`.")
     return found[1], found[2]
 
 
-def deploy(cloud: "Cloud", stage: str, folder: Path = tools.ROOT) -> Iterator[str]:
+def deploy(cloud: Cloud, stage: str, folder: Path = tools.ROOT) -> Iterator[str]:
     """Synthesize the app in `folder`, bootstrap the local cloud and deploy (or update) a stage's stacks.
 
     Yields the CLI's lines. The account and region are the stage's own: the local cloud takes any.
@@ -84,7 +78,7 @@ def deploy(cloud: "Cloud", stage: str, folder: Path = tools.ROOT) -> Iterator[st
     yield from cdk(cloud, "deploy", *app, *how, f"{stage}/*")
 
 
-def destroy(cloud: "Cloud") -> Iterator[str]:
+def destroy(cloud: Cloud) -> Iterator[str]:
     """Destroy the deployed stage's stacks and then the bootstrap stack with its bucket. Yields the CLI's lines."""
     require_running(cloud)
     deployment = json.loads((cloud.state / "deployment.json").read_text())
@@ -92,7 +86,7 @@ def destroy(cloud: "Cloud") -> Iterator[str]:
     yield from remove_bootstrap(cloud)
 
 
-def remove_bootstrap(cloud: "Cloud") -> Iterator[str]:
+def remove_bootstrap(cloud: Cloud) -> Iterator[str]:
     """Delete the CDKToolkit stack; its bucket, which it retains, is emptied and deleted, as are its images."""
     session = cloud.session()
     formation, s3, ecr = session.client("cloudformation"), session.resource("s3"), session.client("ecr")
@@ -107,73 +101,71 @@ def remove_bootstrap(cloud: "Cloud") -> Iterator[str]:
     yield f"{BOOTSTRAP_STACK}: destroyed, its bucket {bucket.name} too"
 
 
-def stack_names(cloud: "Cloud") -> set[str]:
+def stack_names(cloud: Cloud) -> set[str]:
     """The stacks that exist in the cloud."""
     return {stack["StackName"] for stack in cloud.session().client("cloudformation").describe_stacks()["Stacks"]}
 
 
-def require_running(cloud: "Cloud") -> None:
+def require_running(cloud: Cloud) -> None:
     """Raises ToolError unless the cloud answers."""
     if not cloud.healthy():
-        raise tools.ToolError(f"No local cloud answers at {cloud.endpoint}: `python -m local.cloud start` first.")
+        raise tools.ToolError(f"No local cloud answers at {cloud.endpoint}: `python -m local start` first.")
 
 
-def present(_: Any) -> bool:
-    """Every item counts."""
-    return True
+def unless(name: str, *starts: str) -> str:
+    """A JMESPath filter of items whose `name` starts otherwise: AWS's own and MiniStack's defaults don't count."""
+    return " && ".join(f"!starts_with({name}, '{start}')" for start in starts)
 
 
-# service, operation, JMESPath to the names, what counts: AWS's own and MiniStack's default resources don't
-LISTS: tuple[tuple[str, str, str, Callable[[str], bool]], ...] = (
-    ("s3", "list_buckets", "Buckets[].Name", present),
-    ("kms", "list_aliases", "Aliases[].AliasName", lambda name: not name.startswith("alias/aws/")),
-    ("lambda", "list_functions", "Functions[].FunctionName", present),
-    ("logs", "describe_log_groups", "logGroups[].logGroupName", lambda name: not name.startswith(SHARED_LOGS)),
-    ("iam", "list_roles", "Roles[?!starts_with(Path, '/aws-service-role/')].RoleName", present),
-    ("iam", "list_policies", "Policies[?!starts_with(Arn, 'arn:aws:iam::aws:')].PolicyName", present),
-    ("ssm", "describe_parameters", "Parameters[].Name", lambda name: not name.startswith("/aws/")),
-    ("ec2", "describe_vpcs", "Vpcs[?!IsDefault].VpcId", present),
-    ("ec2", "describe_vpc_endpoints", "VpcEndpoints[].VpcEndpointId", present),
-    ("ec2", "describe_flow_logs", "FlowLogs[].FlowLogId", present),
-    ("ecr", "describe_repositories", "repositories[].repositoryName", present),
-    ("codebuild", "list_projects", "projects", present),
-    ("kinesis", "list_streams", "StreamNames", present),
-    ("firehose", "list_delivery_streams", "DeliveryStreamNames", present),
-    ("glue", "get_databases", "DatabaseList[].Name", lambda name: name != "default"),
-    ("glue", "get_jobs", "Jobs[].Name", present),
-    ("glue", "get_triggers", "Triggers[].Name", present),
-    ("glue", "list_workflows", "Workflows", present),
-    ("glue", "get_security_configurations", "SecurityConfigurations[].Name", present),
-    ("athena", "list_work_groups", "WorkGroups[].Name", lambda name: name != "primary"),
-    ("athena", "list_named_queries", "NamedQueryIds", present),
-    ("events", "list_rules", "Rules[].Name", present),
-    ("scheduler", "list_schedules", "Schedules[].Name", present),
-    ("stepfunctions", "list_state_machines", "stateMachines[].name", present),
-    ("sns", "list_topics", "Topics[].TopicArn", present),
-    ("sns", "list_subscriptions", "Subscriptions[].SubscriptionArn", present),
-    ("sqs", "list_queues", "QueueUrls", present),
-    ("cloudwatch", "describe_alarms", "[MetricAlarms, CompositeAlarms][][].AlarmName", present),
-    ("cloudwatch", "list_dashboards", "DashboardEntries[].DashboardName", present),
-    ("sagemaker", "list_endpoints", "Endpoints[].EndpointName", present),
-    ("sagemaker", "list_endpoint_configs", "EndpointConfigs[].EndpointConfigName", present),
-    ("sagemaker", "list_models", "Models[].ModelName", present),
-    ("sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList[].ModelPackageGroupName", present),
-    ("sagemaker", "list_pipelines", "PipelineSummaries[].PipelineName", present),
-    ("cloudformation", "describe_stacks", "Stacks[].StackName", present),
+# Glue and SageMaker make these for all jobs of an account: no stack owns them, here or in AWS.
+JOB_LOGS = ("/aws-glue/jobs/", "/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs")
+# service, operation, JMESPath to the names; of the services that the stacks and CDK's bootstrap use
+LISTS = (
+    ("s3", "list_buckets", "Buckets[].Name"),
+    ("kms", "list_aliases", f"Aliases[?{unless('AliasName', 'alias/aws/')}].AliasName"),
+    ("lambda", "list_functions", "Functions[].FunctionName"),
+    ("logs", "describe_log_groups", f"logGroups[?{unless('logGroupName', *JOB_LOGS)}].logGroupName"),
+    ("iam", "list_roles", f"Roles[?{unless('Path', '/aws-service-role/')}].RoleName"),
+    ("ssm", "describe_parameters", f"Parameters[?{unless('Name', '/aws/')}].Name"),
+    ("ec2", "describe_vpcs", "Vpcs[?!IsDefault].VpcId"),
+    ("ec2", "describe_vpc_endpoints", "VpcEndpoints[].VpcEndpointId"),
+    ("ec2", "describe_flow_logs", "FlowLogs[].FlowLogId"),
+    ("ecr", "describe_repositories", "repositories[].repositoryName"),
+    ("codebuild", "list_projects", "projects"),
+    ("kinesis", "list_streams", "StreamNames"),
+    ("firehose", "list_delivery_streams", "DeliveryStreamNames"),
+    ("glue", "get_databases", "DatabaseList[?Name != 'default'].Name"),
+    ("glue", "get_jobs", "Jobs[].Name"),
+    ("glue", "get_triggers", "Triggers[].Name"),
+    ("glue", "list_workflows", "Workflows"),
+    ("glue", "get_security_configurations", "SecurityConfigurations[].Name"),
+    ("athena", "list_work_groups", "WorkGroups[?Name != 'primary'].Name"),
+    ("athena", "list_named_queries", "NamedQueryIds"),
+    ("events", "list_rules", "Rules[].Name"),
+    ("scheduler", "list_schedules", "Schedules[].Name"),
+    ("sns", "list_topics", "Topics[].TopicArn"),
+    ("sqs", "list_queues", "QueueUrls"),
+    ("cloudwatch", "describe_alarms", "MetricAlarms[].AlarmName"),
+    ("sagemaker", "list_endpoints", "Endpoints[].EndpointName"),
+    ("sagemaker", "list_endpoint_configs", "EndpointConfigs[].EndpointConfigName"),
+    ("sagemaker", "list_models", "Models[].ModelName"),
+    ("sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList[].ModelPackageGroupName"),
+    ("sagemaker", "list_pipelines", "PipelineSummaries[].PipelineName"),
+    ("cloudformation", "describe_stacks", "Stacks[].StackName"),
 )
 
 
-def leftovers(cloud: "Cloud") -> list[str]:
+def leftovers(cloud: Cloud) -> list[str]:
     """What exists in the cloud, as "service kind: name"; KMS keys whose deletion is scheduled count as gone."""
     session = cloud.session()
     found = []
-    for service, operation, path, counts in LISTS:
+    for service, operation, path in LISTS:
         client = session.client(service)
         if client.can_paginate(operation):
             names = client.get_paginator(operation).paginate().search(path)
         else:
             names = jmespath.search(path, getattr(client, operation)()) or []
-        found += [f"{service} {operation.partition('_')[2]}: {name}" for name in names if name and counts(name)]
+        found += [f"{service} {operation.partition('_')[2]}: {name}" for name in names if name]
     kms = session.client("kms")
     for key in kms.get_paginator("list_keys").paginate().search("Keys[].KeyId"):
         facts = kms.describe_key(KeyId=key)["KeyMetadata"]

@@ -1,12 +1,20 @@
-"""The local cloud's server process: MiniStack with every hook in place, on the loopback interface only."""
+"""The local cloud's server: MiniStack with every hook in place, on loopback alone, and what ends all that it starts."""
 
+import contextlib
+import ctypes
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from local import tools
+
+STOP_SECONDS = 10
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of this process' descendants become its own children
 
 
 def settings(port: int, state: Path, enforce_iam: bool) -> dict[str, str]:
@@ -30,46 +38,70 @@ def settings(port: int, state: Path, enforce_iam: bool) -> dict[str, str]:
     }
 
 
-def descendants(root: int) -> list[int]:
-    """Process ids below `root`, children before grandchildren; empty where there is no /proc (macOS)."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found: list[int] = []
-    level = [root]
-    while level:
-        level = [child for parent in level for child in children.get(parent, [])]
-        found += level
-    return found
+def supervise(environment: dict[str, str], follow: bool) -> int:
+    """Run the server until a signal, or with `follow` until standard input closes; returns its exit code.
+
+    Whatever way the server ends, nothing it started is left.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    command = [sys.executable, "-m", "local.server"]
+    server = subprocess.Popen(command, cwd=tools.ROOT, env=environment, stdin=subprocess.PIPE, start_new_session=True)
+
+    def stop(*_: object) -> None:
+        server.terminate()
+        late = threading.Timer(STOP_SECONDS, server.kill)
+        late.daemon = True
+        late.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+    if follow:
+        at_end_of_input(stop)
+    code = server.wait()
+    with contextlib.suppress(ChildProcessError):  # none is left
+        while True:
+            kill_descendants()
+            os.waitpid(-1, os.WNOHANG)
+            time.sleep(0.01)
+    return code
 
 
-def kill(process_ids: list[int]) -> None:
-    """SIGKILL to each; one that has ended already is fine."""
-    for process_id in process_ids:
-        try:
-            os.kill(process_id, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-def follow_supervisor() -> None:
-    """End this process, its children and its group when the supervisor's end of standard input closes."""
+def at_end_of_input(act: Callable[[], None]) -> None:
+    """Call `act` in a thread when standard input closes: the process that held its other end has ended."""
 
     def wait() -> None:
-        os.read(sys.stdin.fileno(), 1)
-        kill(descendants(os.getpid()))
-        os.killpg(0, signal.SIGKILL)
+        while os.read(sys.stdin.fileno(), 1024):
+            continue
+        act()
 
-    threading.Thread(target=wait, daemon=True, name="follow-supervisor").start()
+    threading.Thread(target=wait, daemon=True, name="end-of-input").start()
+
+
+def kill_descendants() -> None:
+    """SIGKILL to every process below this one; to none where there is no /proc (macOS)."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    level = children.get(os.getpid(), [])
+    while level:
+        for process in level:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        level = [child for process in level for child in children.get(process, [])]
+
+
+def end_with_supervisor() -> None:
+    """The supervisor was killed: so is everything here."""
+    kill_descendants()
+    os.killpg(0, signal.SIGKILL)
 
 
 def main() -> None:
-    """Install the hooks, then serve until SIGTERM. Started by `local.cloud`, which prepares the environment."""
-    follow_supervisor()
+    """Install the hooks, then serve until SIGTERM. `supervise` starts this process and prepares its environment."""
+    at_end_of_input(end_with_supervisor)
     from ministack.app import main as serve
 
     from local.hooks import athena, cloudformation, codebuild, events, firehose, glue, loopback, sagemaker

