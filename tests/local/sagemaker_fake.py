@@ -27,7 +27,7 @@ TRAIN = """\
     base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
     given = json.loads((base / "input/config/hyperparameters.json").read_text())
     hosts = json.loads((base / "input/config/resourceconfig.json").read_text())["hosts"]
-    print("training on", hosts, os.environ["TRAINING_JOB_NAME"], flush=True)
+    print("training on", hosts, flush=True)
     time.sleep(float(given.get("sleep", 0)))
     if "fail" in given:
         (base / "output/failure").write_text(given["fail"])
@@ -71,7 +71,6 @@ PROCESS = """\
     assert (pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "config/processingjobconfig.json").exists()
     if os.environ.get("FAIL"):
         raise SystemExit(os.environ["FAIL"])
-    time.sleep(float(os.environ.get("SLEEP", 0)))
     files = [path for path in sorted(source.rglob("*")) if path.is_file()]
     (target / "joined.txt").write_bytes(b"".join(path.read_bytes() for path in files))
     (target / "metrics.json").write_text('{"metrics": {"auc": {"value": %s}}}' % os.environ.get("AUC", "0.9"))
@@ -191,20 +190,15 @@ def trained(sagemaker: Any, request: dict[str, Any]) -> dict[str, Any]:
     """A training job's description, once it has ended."""
     sagemaker.create_training_job(**request)
     name = {"TrainingJobName": request["TrainingJobName"]}
-    within(20, lambda: sagemaker.describe_training_job(**name)["TrainingJobStatus"] not in ("InProgress", "Stopping"))
+    within(20, lambda: sagemaker.describe_training_job(**name)["TrainingJobStatus"] != "InProgress")
     return sagemaker.describe_training_job(**name)
 
 
 def processed(sagemaker: Any, name: str) -> dict[str, Any]:
     """A processing job's description, once it has ended."""
-    within(
-        20,
-        lambda: (
-            sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"]
-            not in ("InProgress", "Stopping")
-        ),
-    )
-    return sagemaker.describe_processing_job(ProcessingJobName=name)
+    job = {"ProcessingJobName": name}
+    within(20, lambda: sagemaker.describe_processing_job(**job)["ProcessingJobStatus"] != "InProgress")
+    return sagemaker.describe_processing_job(**job)
 
 
 def in_service(sagemaker: Any, name: str) -> dict[str, Any]:
@@ -213,18 +207,9 @@ def in_service(sagemaker: Any, name: str) -> dict[str, Any]:
     return sagemaker.describe_endpoint(EndpointName=name)
 
 
-def serving(sagemaker: Any, name: str, *containers: dict[str, Any], weights: tuple[float, ...] = (1.0,)) -> str:
-    """An endpoint configuration with one model a container."""
-    variants = []
-    for index, (container, weight) in enumerate(zip(containers, weights, strict=True)):
-        sagemaker.create_model(ModelName=f"{name}-{index}", ExecutionRoleArn=ROLE, PrimaryContainer=container)
-        variants.append(
-            {
-                "VariantName": f"V{index}",
-                "ModelName": f"{name}-{index}",
-                "InitialVariantWeight": weight,
-                "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 5},
-            }
-        )
-    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants)
-    return name
+def serving(sagemaker: Any, name: str, container: dict[str, Any]) -> None:
+    """A model of one container and an endpoint configuration, both named so."""
+    sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    serverless = {"MemorySizeInMB": 1024, "MaxConcurrency": 5}
+    variant = {"VariantName": "AllTraffic", "ModelName": name, "ServerlessConfig": serverless}
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])

@@ -15,7 +15,7 @@ def reset() -> None:
     """End every container and forget every record."""
     endpoints.clear()
     store.clear()
-    containers.kill_all()
+    containers.end_all()
 
 
 def install() -> None:

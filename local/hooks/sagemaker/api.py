@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
@@ -17,37 +18,34 @@ from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 
 Operation = Callable[[Record], Record]
 Answer = tuple[int, dict[str, str], Any]
-NOUNS = (
-    "Model",
-    "EndpointConfig",
-    "Endpoint",
-    "ModelPackageGroup",
-    "ModelPackage",
-    "Pipeline",
-    "PipelineExecution",
-    "TrainingJob",
-    "ProcessingJob",
-)
+OPERATIONS: dict[str, tuple[Operation, set[str]]] = {}  # with the members of a request that have a meaning here
+DELETED = ("Model", "EndpointConfig", "ModelPackage", "Pipeline")
+NOUNS = (*DELETED, "Endpoint", "ModelPackageGroup", "PipelineExecution", "TrainingJob", "ProcessingJob")
 FILTERS = ("ModelPackageGroupName", "ModelApprovalStatus", "PipelineName")
-OPERATIONS: dict[str, Operation] = {}
-# What would silently not happen here, as `Path.To.Field=value` of a request: refused instead.
-REFUSED = {
-    "CreateTrainingJob": r"CheckpointConfig.*|.*\.AlgorithmName=.*|.*InputMode=Pipe|.*\.S3DataType=.*ManifestFile|"
-    r".*FileSystemDataSource.*|ResourceConfig\.Instance(Groups.*|Count=(?!1$).*)",
-    "CreateProcessingJob": r".*\.S3InputMode=Pipe|.*\.S3DataType=ManifestFile|.*\.S3CompressionType=Gzip|"
-    r".*(DatasetDefinition|FeatureStoreOutput).*|.*\.InstanceCount=(?!1$).*",
-    "CreateModel": r"Containers\.1\..*|.*\.ModelDataSource.*|.*\.Mode=MultiModel",
-    "CreateEndpointConfig": r"Shadow.*|Async.*|Explainer.*|DataCaptureConfig\.EnableCapture=True",
-    "CreateEndpoint": (shifting := r"DeploymentConfig\.(Roll|Auto).*|.*\.Type=(CANARY|LINEAR)"),
-    "UpdateEndpoint": shifting,
-    "UpdateModelPackage": r"AdditionalInferenceSpecificationsToAdd.*",
-    "StartPipelineExecution": r"Selective.*|PipelineVersionId=.*|Mlflow.*",
+# What would silently not happen, at any depth of a request: refused instead.
+NOT_DONE = {
+    "AlgorithmName",
+    "DatasetDefinition",
+    "FeatureStoreOutput",
+    "FileSystemDataSource",
+    "InstanceGroups",
+    "ModelDataSource",
+    *(f"{member}=Pipe" for member in ("InputMode", "TrainingInputMode", "S3InputMode")),
+    *(f"S3DataType={kind}" for kind in ("ManifestFile", "AugmentedManifestFile")),
+    *(f"{member}=Gzip" for member in ("CompressionType", "S3CompressionType")),
+    *(f"SortBy={field}" for field in ("Name", "Status")),
+    "Mode=MultiModel",
 }
 
 
-def operation(name: str) -> Callable[[Operation], Operation]:
-    """Makes a function the one that answers this operation."""
-    return lambda function: OPERATIONS.setdefault(name, function)
+def operation(name: str, members: str) -> Callable[[Operation], Operation]:
+    """Makes a function the one that answers this operation, whose request may have these members."""
+
+    def add(function: Operation) -> Operation:
+        OPERATIONS[name] = function, {*members.split()}
+        return function
+
+    return add
 
 
 @cache
@@ -56,21 +54,14 @@ def model() -> ServiceModel:
     return botocore.session.get_session().get_service_model("sagemaker")
 
 
-def leaves(value: Any, path: str = "") -> Iterator[str]:
-    """`Path.To.Field=value` of every value in a request."""
-    if isinstance(value, dict | list):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from leaves(item, f"{path}.{key}".lstrip("."))
-    else:
-        yield f"{path}={value}"
-
-
 def violations(shape: Shape, value: Any, path: str) -> Iterator[str]:
-    """What botocore's ParamValidator leaves to the server: enumerations, maxima and patterns."""
+    """What botocore's ParamValidator leaves to the server: enumerations, maxima and patterns; and NOT_DONE."""
     for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         member = {"structure": "members", "list": "member", "map": "value"}[shape.type_name]
         inner = shape.members[key] if member == "members" else getattr(shape, member)
         yield from violations(inner, item, f"{path}.{key}".lstrip("."))
+        if member == "members" and NOT_DONE & {key, f"{key}={item}"}:
+            yield f"the local cloud does not do {path}.{key}={item}"
     rules, size = shape.metadata, len(value) if isinstance(value, str | list | dict) else value
     if size > rules.get("max", size):
         yield f"{path}: {value!r} is above the maximum {rules['max']}"
@@ -82,14 +73,16 @@ def violations(shape: Shape, value: Any, path: str) -> Iterator[str]:
 
 
 def call(name: str, request: Record) -> Record:
-    """Run an operation as for a client. Raises SageMakerError, which names each field that is wrong."""
+    """Run an operation as for a client. Raises SageMakerError, which names each member that is wrong."""
+    function, members = OPERATIONS[name]
     shape = model().operation_model(name).input_shape
-    report = ParamValidator().validate(request, shape).generate_report()
-    if found := report or "; ".join(violations(shape, request, "")):
+    found = ParamValidator().validate(request, shape).generate_report()
+    if not found:
+        other = [f"the local cloud does not do {member}" for member in request if member not in members]
+        found = "; ".join([*other, *violations(shape, request, "")])
+    if found:
         raise invalid(f"{name}: {found}")
-    if name in REFUSED and (found := "; ".join(leaf for leaf in leaves(request) if re.fullmatch(REFUSED[name], leaf))):
-        raise invalid(f"{name}: the local cloud does not do {found}")
-    return OPERATIONS[name](request)
+    return function(request)
 
 
 def project(shape: Shape | None, record: Record) -> Record:
@@ -103,9 +96,10 @@ def describe(noun: str, record: Record) -> Record:
 
 
 def page(name: str, request: Record, items: list[Record]) -> Record:
-    """One page of a List operation's answer."""
+    """One page of a List operation's answer from items that are oldest first: newest first unless asked otherwise."""
     members = model().operation_model(name).output_shape.members
     field = next(key for key, member in members.items() if member.type_name == "list")
+    items = items if request.get("SortOrder") == "Ascending" else items[::-1]
     start = int(request.get("NextToken", 0))
     end = start + request.get("MaxResults", 100)
     more = {"NextToken": str(end)} if end < len(items) else {}
@@ -113,24 +107,9 @@ def page(name: str, request: Record, items: list[Record]) -> Record:
 
 
 def selected(noun: str, request: Record) -> list[Record]:
-    """The records that a List request asks for, newest first unless it says otherwise."""
-
-    def wanted(record: Record, field: str, value: Any) -> bool:
-        match field:
-            case "NameContains":
-                return value.lower() in record[f"{noun}Arn"].rpartition(":")[2].partition("/")[2].lower()
-            case "PipelineNamePrefix":
-                return record["PipelineName"].startswith(value)
-            case "StatusEquals":
-                return record[f"{noun}Status"] == value
-            case field if field in FILTERS:
-                return record.get(field) == value.rpartition("/")[2]  # a name or an ARN
-        raise invalid(f"List{noun}s: the local cloud does not filter by {field}.")
-
-    filters = {key: request[key] for key in request.keys() - {"MaxResults", "NextToken", "SortBy", "SortOrder"}}
-    found = [record for record in store.records(noun) if all(wanted(record, *item) for item in filters.items())]
-    by = {"Name": f"{noun}Arn", "Status": f"{noun}Status"}.get(request.get("SortBy", ""), "CreationTime")
-    return sorted(found, key=lambda record: record[by], reverse=request.get("SortOrder") != "Ascending")
+    """The records that a List request asks for, oldest first; it names a group or a pipeline by name or by ARN."""
+    wanted = {field: request[field].rpartition("/")[2] for field in FILTERS if field in request}
+    return [record for record in store.records(noun) if wanted.items() <= record.items()]
 
 
 def _reference(noun: str, request: Record) -> str:
@@ -141,45 +120,33 @@ def _describe(noun: str, request: Record) -> Record:
     return describe(noun, store.find(noun, _reference(noun, request)))
 
 
-def _delete(noun: str, request: Record) -> Record:
-    return project(model().operation_model(f"Delete{noun}").output_shape, store.delete(noun, _reference(noun, request)))
-
-
 def _list(noun: str, request: Record) -> Record:
     return page(f"List{noun}s", request, selected(noun, request))
 
 
-OPERATIONS |= {f"Describe{noun}": partial(_describe, noun) for noun in NOUNS}
-OPERATIONS |= {f"List{noun}s": partial(_list, noun) for noun in NOUNS if noun != "ModelPackage"}
-DELETED = ("Model", "EndpointConfig", "ModelPackage", "Pipeline")
-OPERATIONS |= {f"Delete{noun}": partial(_delete, noun) for noun in DELETED}
+def _delete(noun: str, request: Record) -> Record:
+    record = store.find(noun, _reference(noun, request))
+    store.delete(noun, record[f"{noun}Arn"])
+    return project(model().operation_model(f"Delete{noun}").output_shape, record)
 
 
-@operation("AddTags")
-def add_tags(request: Record) -> Record:
-    """Set tags on any record."""
-    record = store.tagged(request["ResourceArn"])
-    tags = {tag["Key"]: tag for tag in [*record.get("Tags", ()), *request["Tags"]]}
-    record["Tags"] = [*tags.values()]
-    return {"Tags": record["Tags"]}
+for _noun in NOUNS:
+    operation(f"Describe{_noun}", f"{_noun}Name {_noun}Arn")(partial(_describe, _noun))
+    operation(f"List{_noun}s", f"MaxResults NextToken SortBy SortOrder {' '.join(FILTERS)}")(partial(_list, _noun))
+for _noun in DELETED:
+    operation(f"Delete{_noun}", f"{_noun}Name ClientRequestToken")(partial(_delete, _noun))
 
 
-@operation("ListTags")
-def list_tags(request: Record) -> Record:
-    """The tags of any record."""
-    return page("ListTags", request, store.tagged(request["ResourceArn"]).get("Tags", []))
-
-
-def status(noun: str, record: Record, now: str, **fields: Any) -> None:
-    """Change a job's or an endpoint's status and emit the event."""
-    store.update(record, **{f"{noun}Status": now}, **fields)
+def change(noun: str, record: Record, status: str, **fields: Any) -> None:
+    """Change the status of a job or an endpoint and emit the event."""
+    record.update({f"{noun}Status": status}, **fields, LastModifiedTime=time.time())
     announce(noun, record, lambda seconds: int(seconds * 1000))
 
 
-def announce(noun: str, record: Record, time: Callable[[float], Any], **extra: Any) -> None:
+def announce(noun: str, record: Record, spelled: Callable[[float], Any], **extra: Any) -> None:
     """Emit a record's state change: what Describe answers, its times in the event's own spelling."""
     detail = describe(noun, record) | extra
-    detail |= {name: time(value) for name, value in detail.items() if name.endswith("Time")}
+    detail |= {name: spelled(value) for name, value in detail.items() if name.endswith("Time")}
     if noun == "Endpoint":
         detail["EndpointStatus"] = store.split(detail["EndpointStatus"], "_").upper()
     tags = {"Tags": {tag["Key"]: tag["Value"] for tag in record.get("Tags", ())}}

@@ -4,6 +4,7 @@
 """
 
 import atexit
+import contextlib
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +26,10 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch_logs
 
 from local.hooks import client, state_folder
+from local.hooks.sagemaker.store import SageMakerError
 
-STOP_SECONDS = 10.0  # AWS grants 120 between SIGTERM and SIGKILL
+LOG_SECONDS = 10.0  # for the rest of a log whose container has ended
 _live: set["Container"] = set()
-
-
-class ContainerError(Exception):
-    """A container can't be started or its data can't be moved; the message becomes the FailureReason."""
 
 
 @dataclass(eq=False)
@@ -42,38 +40,28 @@ class Container:
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     pump: threading.Thread | None = None
 
-    def wait(self, seconds: float | None = None) -> int:
-        """The exit code, once the log is complete. Raises subprocess.TimeoutExpired."""
-        code = self.process.wait(seconds)
-        self.kill(signal.SIGKILL)  # what it left behind in its group
+    def wait(self, seconds: float | None) -> int:
+        """Its exit code. It has ended, whatever happens. Raises subprocess.TimeoutExpired."""
+        try:
+            return self.process.wait(seconds)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Kill every process of the container and read its log to the end."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left (macOS: only zombies)
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
         if self.pump:
-            self.pump.join(STOP_SECONDS)
+            self.pump.join(LOG_SECONDS)
         _live.discard(self)
-        return code
-
-    def kill(self, number: int) -> None:
-        """Signal every process of the container."""
-        try:
-            os.killpg(self.process.pid, number)
-        except (ProcessLookupError, PermissionError):  # none is left (macOS: only zombies)
-            return
-
-    def stop(self) -> None:
-        """SIGTERM, then SIGKILL to what is still there after STOP_SECONDS."""
-        self.kill(signal.SIGTERM)
-        try:
-            self.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill(signal.SIGKILL)
-            self.wait()
 
 
 @atexit.register
-def kill_all() -> None:
-    """End every container at once."""
+def end_all() -> None:
+    """End every container."""
     for container in [*_live]:
-        container.kill(signal.SIGKILL)
-        container.wait()
+        container.end()
 
 
 def fresh_folder(*names: str) -> Path:
@@ -87,21 +75,21 @@ def fresh_folder(*names: str) -> Path:
 def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Path, log: tuple[str, str]) -> Container:
     """Run a command of an image with `base` as its /opt/ml and its output in a log group's stream.
 
-    Paths in the command and the environment become this machine's. Raises ContainerError.
+    Paths in the command and the environment become this machine's. Raises SageMakerError.
     """
     from local.hooks import codebuild
 
     try:
         root, own = codebuild.image_root(image), codebuild.image_env(image)
     except FileNotFoundError as missing:
-        raise ContainerError(f"ClientError: {missing}") from None
+        raise SageMakerError("ClientError", str(missing)) from None
 
     def here(text: str) -> str:
         inside = root / text.removeprefix("/")
         found = text.startswith("/") and inside.exists()
         return str(inside) if found else re.sub(r"(^|=)/opt/ml(?=/|$)", rf"\g<1>{base}", text)
 
-    programs = [str(root / "usr/local/bin"), str(Path(sys.executable).parent), own.get("PATH", os.environ["PATH"])]
+    programs = [str(root / "usr/local/bin"), str(Path(sys.executable).parent), own["PATH"]]
     variables = {
         **own,
         "PATH": os.pathsep.join(programs),
@@ -115,25 +103,22 @@ def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Pa
         **{name: here(value) for name, value in environment.items()},
         "SAGEMAKER_BASE_DIR": str(base),
     }
-    command = [here(word) for word in argv]
-    if not (program := shutil.which(command[0], path=variables["PATH"])):
-        raise ContainerError(f"ClientError: {image} has no executable {argv[0]!r}: see {root}/usr/local/bin.")
+    program, *rest = map(here, argv)
     try:
-        container = Container(
-            subprocess.Popen(
-                [program, *command[1:]],
-                cwd=base,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
+        process = subprocess.Popen(
+            [shutil.which(program, path=variables["PATH"]) or program, *rest],
+            cwd=base,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
         )
-    except OSError as error:  # no #! line, most likely
-        raise ContainerError(f"ClientError: {image} can't run {argv[0]}: {error}") from error
+    except OSError as error:  # there is no such file, or it has no #! line
+        raise SageMakerError("ClientError", f"{image} can't run {argv[0]}: {error}. Its files: {root}.") from error
+    container = Container(process)
     _live.add(container)
     container.pump = spawn_background(_pump, container, *log, thread_name="sagemaker-log")
     return container
@@ -150,60 +135,51 @@ def _pump(container: Container, group: str, stream: str) -> None:
         cloudwatch_logs._put_log_events({**place, "logEvents": [event]})
 
 
-def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// URI."""
+@contextlib.contextmanager
+def s3(uri: str) -> Iterator[tuple[Any, str, str]]:
+    """A client with bucket and key of an s3:// URI; what fails inside raises a SageMakerError that names the URI."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
+    try:
+        yield client("s3"), bucket, key
+    except (BotoCoreError, ClientError, shutil.ReadError, ValueError) as error:
+        raise SageMakerError("ClientError", f"{uri}: {error}") from error
 
 
-def _moving(function: Callable[[Any, str, str, Path], None]) -> Callable[[str, Path], None]:
-    """Gives a transfer its client, bucket and key, and turns S3's errors into ContainerError."""
-
-    def guarded(uri: str, folder: Path) -> None:
-        try:
-            function(client("s3"), *split(uri), folder)
-        except (BotoCoreError, ClientError, shutil.ReadError) as error:
-            raise ContainerError(f"ClientError: {uri}: {error}") from error
-
-    guarded.__doc__ = function.__doc__
-    return guarded
-
-
-@_moving
-def download(s3: Any, bucket: str, prefix: str, folder: Path) -> None:
-    """Copy the object, or every object below the prefix, into a folder. Raises ContainerError for none."""
-    below = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    keys = [item["Key"] for page in pages for item in page.get("Contents", ()) if not item["Key"].endswith("/")]
-    targets = {
-        key: folder / (Path(key).name if key == prefix else key.removeprefix(below))
-        for key in keys
-        if key == prefix or key.startswith(below)
-    }
-    if not targets:
-        raise ContainerError(f"ClientError: No S3 objects found under S3 URL s3://{bucket}/{prefix}.")
-    for target in targets.values():
-        target.parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda item: s3.download_file(bucket, item[0], str(item[1])), targets.items()))
+def download(uri: str, folder: Path) -> None:
+    """Copy the object, or every object below the prefix, into a folder. Raises SageMakerError, also for none."""
+    with s3(uri) as (service, bucket, prefix):
+        below = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
+        keys = service.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix).search("Contents[].Key")
+        targets = {
+            key: folder / (Path(key).name if key == prefix else key.removeprefix(below))
+            for key in keys
+            if key and not key.endswith("/") and (key == prefix or key.startswith(below))
+        }
+        if not targets:
+            raise SageMakerError("ClientError", f"No S3 objects found under S3 URL {uri}.")
+        for target in targets.values():
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda item: service.download_file(bucket, item[0], str(item[1])), targets.items()))
 
 
-@_moving
-def upload(s3: Any, bucket: str, prefix: str, folder: Path) -> None:
-    """Copy every file of a folder below an S3 prefix."""
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        s3.upload_file(str(file), bucket, f"{prefix.rstrip('/')}/{file.relative_to(folder).as_posix()}".lstrip("/"))
+def upload(uri: str, folder: Path) -> None:
+    """Copy every file of a folder below an S3 prefix. Raises SageMakerError."""
+    with s3(uri) as (service, bucket, prefix):
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            key = f"{prefix.rstrip('/')}/{file.relative_to(folder).as_posix()}".lstrip("/")
+            service.upload_file(str(file), bucket, key)
 
 
-@_moving
-def pack(s3: Any, bucket: str, key: str, folder: Path) -> None:
-    """Put a folder's content as one .tar.gz object."""
-    s3.upload_file(shutil.make_archive(f"{folder}", "gztar", folder), bucket, key)
+def pack(uri: str, folder: Path) -> None:
+    """Put a folder's content as one .tar.gz object. Raises SageMakerError."""
+    with s3(uri) as (service, bucket, key):
+        service.upload_file(shutil.make_archive(f"{folder}", "gztar", folder), bucket, key)
 
 
-@_moving
-def unpack(s3: Any, bucket: str, key: str, folder: Path) -> None:
-    """Extract a .tar.gz object into a folder."""
-    archive = folder.with_suffix(".tar.gz")
-    s3.download_file(bucket, key, str(archive))
-    shutil.unpack_archive(archive, folder, filter="data")
+def unpack(uri: str, folder: Path) -> None:
+    """Extract a .tar.gz object into a folder. Raises SageMakerError."""
+    with s3(uri) as (service, bucket, key):
+        archive = folder.with_suffix(".tar.gz")
+        service.download_file(bucket, key, str(archive))
+        shutil.unpack_archive(archive, folder, filter="data")

@@ -1,11 +1,9 @@
-"""Pipelines: Processing, Training, Condition and RegisterModel steps, run as their dependencies allow.
+"""Pipelines: Processing, Training, Condition and RegisterModel steps, one after another as their dependencies allow.
 
 Without effect here: step caching, retry policies, experiments. Format: aws-sagemaker-mlops.github.io/
 sagemaker-model-building-pipeline-definition-JSON-schema
 """
 
-import contextlib
-import contextvars
 import json
 import operator
 import random
@@ -13,24 +11,14 @@ import re
 import string
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
-from botocore.exceptions import ClientError
-from ministack.core.concurrency import spawn_background
-
-from local.hooks import client
-from local.hooks.sagemaker import api, containers, jobs, store
+from local.hooks.sagemaker import api, containers, store
 from local.hooks.sagemaker.api import operation
 from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 
-CASTS: dict[str, Callable[[str], Any]] = {
-    "String": str,
-    "Integer": int,
-    "Float": float,
-    "Boolean": lambda word: {"true": True, "false": False}[word.lower()],
-}
+CASTS: dict[str, Callable[[str], Any]] = {"String": str, "Integer": int, "Float": float}
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "Equals": operator.eq,
     "GreaterThan": operator.gt,
@@ -38,10 +26,6 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "LessThan": operator.lt,
     "LessThanOrEqualTo": operator.le,
 }
-
-
-class StepError(Exception):
-    """A step fails; the message becomes its FailureReason."""
 
 
 class Node(NamedTuple):
@@ -64,21 +48,20 @@ def nodes(steps: list[Record], gate: tuple[str, str] | None = None) -> Iterator[
             yield from nodes(arguments.get(branch, []), (step["Name"], outcome))
 
 
-def parse(definition: str) -> Record:
-    """A definition from its JSON. Raises a ValidationException for what no execution could run."""
+def parse(definition: str) -> tuple[Record, dict[str, Node]]:
+    """A definition and its steps in the order they run in. Raises a ValidationException for what could not run."""
     try:
         parsed = json.loads(definition)
-        found = list(nodes(parsed["Steps"]))
-        names = {node.step["Name"] for node in found}
-        TopologicalSorter({node.step["Name"]: node.needs for node in found}).prepare()
+        found = {node.step["Name"]: node for node in nodes(parsed["Steps"])}
+        order = [*TopologicalSorter({name: node.needs for name, node in found.items()}).static_order()]
     except (ValueError, TypeError, KeyError) as error:
         cycle = f"steps wait for each other: {error.args[1]}" if isinstance(error, CycleError) else repr(error)
         raise invalid(f"PipelineDefinition: {cycle}.") from None
-    if parsed.get("Version") != "2020-12-01" or len(names) < len(found):
-        raise invalid('PipelineDefinition: "Version" must be "2020-12-01", step names must be unique.')
-    if unknown := sorted(set().union(*(node.needs for node in found)) - names):
+    if parsed.get("Version") != "2020-12-01":
+        raise invalid('PipelineDefinition: "Version" must be "2020-12-01".')
+    if unknown := sorted({*order} - found.keys()):
         raise invalid(f"PipelineDefinition: there are no steps {', '.join(unknown)}, which others refer to.")
-    return parsed
+    return parsed, {name: found[name] for name in order}
 
 
 def typed(definition: Record, given: list[Record]) -> Record:
@@ -90,7 +73,7 @@ def typed(definition: Record, given: list[Record]) -> Record:
         raise invalid(f"Parameters that are not defined by the pipeline or have no value: {', '.join(wrong)}.")
     for name, item in declared.items():
         try:
-            values[name] = CASTS[item["Type"]](str(values[name]))
+            values[name] = CASTS[item["Type"]](values[name])
         except (KeyError, ValueError):
             raise invalid(f"Parameter {name}: {values[name]!r} is not of type {item['Type']}.") from None
         if values[name] not in item.get("EnumValues", [values[name]]):
@@ -99,74 +82,43 @@ def typed(definition: Record, given: list[Record]) -> Record:
 
 
 def walk(value: Any, path: str) -> Any:
-    """What `A.B['name'].C[0]` leads to; a name in brackets is a list item's OutputName or the like."""
+    """What `A.B['name'].C` leads to; a name in brackets is a list item's OutputName or the like."""
     for word in re.findall(r"[^.\[\]'\"]+", path):
-        if isinstance(value, list) and not word.isdigit():
+        if isinstance(value, list):
             value = {name: item for item in value for key, name in item.items() if key.endswith("Name")}
         try:
-            value = value[int(word) if isinstance(value, list) else word]
-        except (KeyError, IndexError, TypeError):
-            raise StepError(f"ClientError: {path} leads nowhere: there is no {word!r}.") from None
+            value = value[word]
+        except (KeyError, TypeError):
+            raise invalid(f"{path} leads nowhere: there is no {word!r}.") from None
     return value
-
-
-def text(value: Any) -> str:
-    """A value as Std:Join writes it."""
-    return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
 class Execution:
     """One run of a definition."""
 
-    def __init__(self, record: Record, definition: Record, parameters: Record) -> None:
+    def __init__(self, record: Record, steps: dict[str, Node], parameters: Record) -> None:
         self.record = record
-        self.nodes = {node.step["Name"]: node for node in nodes(definition["Steps"])}
+        self.nodes = steps
         self.results: Record = {}  # of the steps that succeeded
-        self.failures: list[str] = []
-        times = {"StartDateTime": store.iso(record["StartTime"]), "CurrentDateTime": store.iso(record["StartTime"])}
-        self.scope = {"Parameters": parameters, "Execution": record | times, "Steps": self.results}
+        self.scope = {"Parameters": parameters, "Execution": record, "Steps": self.results}
 
-    def run(self) -> str:
-        """Run every step whose turn comes. The reason of the failure, empty when there is none."""
-        sorter = TopologicalSorter({name: node.needs for name, node in self.nodes.items()})
-        sorter.prepare()
-        running: dict[Future[None], str] = {}
-        parallel = self.record.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps", 50)
-        with ThreadPoolExecutor(parallel) as pool:
-            while sorter.is_active():
-                for name in sorter.get_ready():
-                    if self.due(self.nodes[name]):
-                        running[pool.submit(contextvars.copy_context().run, self.step, self.nodes[name].step)] = name
-                    else:
-                        sorter.done(name)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    sorter.done(running.pop(future))
-        return f"Step failure: One or multiple steps failed. {'; '.join(self.failures)}"[:1024] if self.failures else ""
-
-    def due(self, node: Node) -> bool:
-        """Whether a step whose predecessors have ended runs at all."""
-        if self.failures or self.record["PipelineExecutionStatus"] != "Executing" or node.needs - self.results.keys():
-            return False
-        return node.gate is None or self.results[node.gate[0]]["Outcome"] == node.gate[1]
+    def run(self) -> None:
+        """Run every step whose turn comes. Raises SageMakerError when one fails: none runs after it."""
+        for node in self.nodes.values():
+            chosen = node.gate is None or self.results.get(node.gate[0]) == {"Outcome": node.gate[1]}
+            if chosen and node.needs <= self.results.keys():
+                self.step(node.step)
 
     def step(self, step: Record) -> None:
-        """Run one step and keep its result or the reason of its failure."""
-        entry = {
-            "StepName": step["Name"],
-            "StartTime": time.time(),
-            "StepStatus": "Executing",
-            "AttemptCount": 1,
-            "Metadata": {},
-        }
+        """Run one step and keep its result, or the reason of its failure, which it raises."""
+        entry = {"StepName": step["Name"], "StartTime": time.time(), "StepStatus": "Executing", "Metadata": {}}
         self.record["PipelineExecutionSteps"].append(entry)
         try:
             self.results[step["Name"]] = STEPS[step["Type"]](self, step, entry)
             entry["StepStatus"] = "Succeeded"
-        except (StepError, SageMakerError, ClientError) as error:
-            stopped = self.record["PipelineExecutionStatus"] == "Stopping"
-            entry.update(StepStatus="Stopped" if stopped else "Failed", FailureReason=str(error)[:1024])
-            self.failures.append(f"{step['Name']}: {error}")
+        except SageMakerError as error:
+            entry.update(StepStatus="Failed", FailureReason=str(error)[:1024])
+            raise invalid(f"Step failure: One or multiple steps failed. {step['Name']}: {error}"[:1024]) from error
         finally:
             entry["EndTime"] = time.time()
 
@@ -176,11 +128,9 @@ class Execution:
         name = f"pipelines-{identity}-{step['Name'][:28]}-{_random(10)}"
         arn = api.call(f"Create{noun}", {**self.resolve(step["Arguments"]), f"{noun}Name": name})[f"{noun}Arn"]
         entry["Metadata"] = {noun: {"Arn": arn}}
-        if self.record["PipelineExecutionStatus"] == "Stopping":  # since this step's turn came
-            _stop_job(noun, arn)
-        record = jobs.ended(noun, arn)
+        record = store.settled(noun, arn)
         if record[f"{noun}Status"] != "Completed":
-            raise StepError(record.get("FailureReason", f"The job is {record[f'{noun}Status']}."))
+            raise invalid(record["FailureReason"])
         return api.describe(noun, record)
 
     def register(self, step: Record, entry: Record) -> Record:
@@ -197,22 +147,14 @@ class Execution:
         return outcome
 
     def holds(self, condition: Record) -> bool:
-        """Judge one condition. Raises StepError for an unknown one and for text against a number."""
-        match condition["Type"]:
-            case "Not":
-                return not self.holds(condition["Expression"])
-            case "And":
-                return all(map(self.holds, condition["Conditions"]))
-            case "Or":
-                return any(map(self.holds, condition["Conditions"]))
-            case "In":
-                return self.resolve(condition["QueryValue"]) in self.resolve(condition["Values"])
-            case kind if kind in COMPARISONS:
-                left, right = self.resolve(condition["LeftValue"]), self.resolve(condition["RightValue"])
-                if isinstance(left, str) == isinstance(right, str):
-                    return COMPARISONS[kind](left, right)
-                raise StepError(f"ClientError: {kind} can't compare {left!r} with {right!r}.")
-        raise StepError(f"ClientError: there is no condition type {condition['Type']}.")
+        """Judge one condition. Raises SageMakerError for an unknown one and for text against a number."""
+        kind = condition["Type"]
+        if kind not in COMPARISONS:
+            raise invalid(f"The local cloud has the conditions {', '.join(COMPARISONS)}, not {kind}.")
+        left, right = self.resolve(condition["LeftValue"]), self.resolve(condition["RightValue"])
+        if isinstance(left, str) != isinstance(right, str):
+            raise invalid(f"{kind} can't compare {left!r} with {right!r}.")
+        return COMPARISONS[kind](left, right)
 
     def resolve(self, node: Any) -> Any:
         """A copy of a part of the definition, every expression replaced by its value."""
@@ -222,9 +164,9 @@ class Execution:
             case {"Get": str(path)} if len(node) == 1:
                 return walk(self.scope, path)
             case {"Std:Join": {"On": on, "Values": values}}:
-                return text(on).join(text(self.resolve(value)) for value in values)
+                return on.join(str(self.resolve(value)) for value in values)
             case {"Std:JsonGet": {"PropertyFile": {"Get": str(file)}, "Path": path}}:
-                return walk(self.property_file(file), self.resolve(path))
+                return walk(self.property_file(file), path)
             case dict():
                 return {key: self.resolve(value) for key, value in node.items()}
         return node
@@ -235,11 +177,8 @@ class Execution:
         declared = {item["PropertyFileName"]: item for item in self.nodes[name].step.get("PropertyFiles", ())}
         output, place = walk(declared, f"{file}.OutputName"), walk(declared, f"{file}.FilePath")
         folder = walk(self.results, f"{name}.ProcessingOutputConfig.Outputs['{output}'].S3Output.S3Uri")
-        bucket, key = containers.split(f"{folder.rstrip('/')}/{place}")
-        try:
-            return json.loads(client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
-        except ValueError as error:
-            raise StepError(f"ClientError: s3://{bucket}/{key} is not JSON: {error}.") from None
+        with containers.s3(f"{folder.rstrip('/')}/{place}") as (service, bucket, key):
+            return json.loads(service.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 STEPS: dict[str, Callable[[Execution, Record, Record], Record]] = {
@@ -248,124 +187,82 @@ STEPS: dict[str, Callable[[Execution, Record, Record], Record]] = {
     "Condition": Execution.condition,
     "RegisterModel": Execution.register,
 }
+OWN = "PipelineName PipelineDisplayName PipelineDescription PipelineDefinition RoleArn"
 
 
 def _random(length: int) -> str:
     return "".join(random.choices(string.ascii_lowercase + string.digits, k=length))  # noqa: S311
 
 
-def _with_definition(request: Record) -> Record:
-    """The request with its definition's text, which may be in S3."""
-    if place := request.get("PipelineDefinitionS3Location"):
-        version = {"VersionId": place["VersionId"]} if "VersionId" in place else {}
-        answer = client("s3").get_object(Bucket=place["Bucket"], Key=place["ObjectKey"], **version)
-        request = request | {"PipelineDefinition": answer["Body"].read().decode()}
-    if "PipelineDefinition" in request:
-        parse(request["PipelineDefinition"])
-    return request
-
-
-@operation("CreatePipeline")
+@operation("CreatePipeline", f"{OWN} ClientRequestToken Tags")
 def create(request: Record) -> Record:
     """Store a pipeline."""
-    if not request.keys() & {"PipelineDefinition", "PipelineDefinitionS3Location"}:
-        raise invalid("CreatePipeline needs PipelineDefinition or PipelineDefinitionS3Location.")
-    record = store.create("Pipeline", request["PipelineName"], _with_definition(request), PipelineStatus="Active")
+    parse(request.get("PipelineDefinition", ""))
+    record = store.create("Pipeline", request["PipelineName"], request, PipelineStatus="Active")
     return {"PipelineArn": record["PipelineArn"]}
 
 
-@operation("UpdatePipeline")
+@operation("UpdatePipeline", OWN)
 def update(request: Record) -> Record:
     """Change a pipeline; what runs keeps the definition it was started with."""
     record = store.find("Pipeline", request["PipelineName"])
-    store.update(record, **_with_definition(request) | {"PipelineName": record["PipelineName"]})
+    parse(request.get("PipelineDefinition", record["PipelineDefinition"]))
+    record.update(request, PipelineName=record["PipelineName"], LastModifiedTime=time.time())
     return {"PipelineArn": record["PipelineArn"]}
 
 
-@operation("StartPipelineExecution")
+@operation("StartPipelineExecution", "PipelineName PipelineParameters ClientRequestToken")
 def start(request: Record) -> Record:
     """Start an execution; the same ClientRequestToken answers the same execution again."""
     pipeline = store.find("Pipeline", request["PipelineName"])
     for known in api.selected("PipelineExecution", {"PipelineName": pipeline["PipelineName"]}):
         if known["ClientRequestToken"] == request["ClientRequestToken"]:
             return {"PipelineExecutionArn": known["PipelineExecutionArn"]}
-    definition = parse(pipeline["PipelineDefinition"])
-    kinds = {node.step["Name"]: node.step["Type"] for node in nodes(definition["Steps"])}
-    if unknown := [f"{name} ({kind})" for name, kind in kinds.items() if kind not in STEPS]:
+    definition, steps = parse(pipeline["PipelineDefinition"])
+    if unknown := {node.step["Type"] for node in steps.values()} - STEPS.keys():
         raise invalid(f"The local cloud runs steps of the types {', '.join(STEPS)}, not {', '.join(unknown)}.")
     parameters, identity, now = typed(definition, request.get("PipelineParameters", [])), _random(12), time.time()
-    pipeline["LastRunTime"] = pipeline["LastExecutionTime"] = now
-    inherited = {key: pipeline[key] for key in ("PipelineName", "PipelineArn", "PipelineDefinition")}
     record = store.create(
         "PipelineExecution",
         f"{pipeline['PipelineName']}/execution/{identity}",
-        {"PipelineExecutionDisplayName": f"execution-{int(now * 1000)}", **request, **inherited},
+        {**request, "PipelineName": pipeline["PipelineName"], "PipelineArn": pipeline["PipelineArn"]},
+        PipelineExecutionDisplayName=f"execution-{int(now * 1000)}",
         PipelineExecutionId=identity,
         StartTime=now,
         PipelineExecutionSteps=[],
     )
-    _status(record, "Executing")
-    spawn_background(_run, Execution(record, definition, parameters), thread_name=f"pipeline-{identity}")
+    _change(record, "Executing")
+    store.work(record["PipelineExecutionArn"], _supervise, Execution(record, steps, parameters))
     return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
 
 
-def _run(execution: Execution) -> None:
-    record, reason = execution.record, "InternalServerError: the local cloud's log says more."
+def _supervise(execution: Execution) -> None:
+    """Run an execution to its end and record how it ended."""
+    status, reason = "Failed", "InternalServerError: the local cloud's log says more."
     try:
-        reason = execution.run()
+        execution.run()
+        status, reason = "Succeeded", ""
+    except SageMakerError as error:
+        reason = str(error)
     finally:
-        if record["PipelineExecutionStatus"] == "Stopping":
-            _status(record, "Stopped")
-        elif reason:
-            _status(record, "Failed", FailureReason=reason, PipelineExecutionFailureReason=reason)
-        else:
-            _status(record, "Succeeded")
+        _change(execution.record, status, **({"FailureReason": reason} if reason else {}))
 
 
-def _status(record: Record, now: str, **fields: Any) -> None:
+def _change(record: Record, status: str, **fields: Any) -> None:
     """Change an execution's status and emit the event."""
-    detail = {"currentPipelineExecutionStatus": now, "executionStartTime": store.iso(record["StartTime"])}
+    detail = {"currentPipelineExecutionStatus": status, "executionStartTime": store.iso(record["StartTime"])}
     if previous := record.get("PipelineExecutionStatus"):
-        detail["previousPipelineExecutionStatus"] = previous
-    if now in ("Succeeded", "Failed", "Stopped"):
-        detail["executionEndTime"] = store.iso(time.time())
-    named = ("PipelineExecutionDisplayName", "PipelineExecutionDescription", "PipelineArn", "PipelineExecutionArn")
-    detail |= {f"p{key[1:]}": record[key] for key in named if key in record}
-    store.update(record, PipelineExecutionStatus=now, **fields)
+        detail |= {"previousPipelineExecutionStatus": previous, "executionEndTime": store.iso(time.time())}
+    named = ("PipelineExecutionDisplayName", "PipelineArn", "PipelineExecutionArn")
+    detail |= {f"p{key[1:]}": record[key] for key in named}
+    record.update(fields, PipelineExecutionStatus=status, LastModifiedTime=time.time())
     store.emit(
         "Model Building Pipeline Execution Status Change", detail, record["PipelineArn"], record["PipelineExecutionArn"]
     )
 
 
-@operation("StopPipelineExecution")
-def stop(request: Record) -> Record:
-    """Stop an execution and the jobs it waits for."""
-    record = store.find("PipelineExecution", request["PipelineExecutionArn"])
-    if record["PipelineExecutionStatus"] != "Executing":
-        raise invalid(f"The execution is {record['PipelineExecutionStatus']}: only one Executing can be stopped.")
-    _status(record, "Stopping")
-    for step in record["PipelineExecutionSteps"]:
-        for noun, made in step["Metadata"].items():
-            if noun in ("TrainingJob", "ProcessingJob"):
-                _stop_job(noun, made["Arn"])
-    return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
-
-
-def _stop_job(noun: str, arn: str) -> None:
-    with contextlib.suppress(SageMakerError):  # it isn't running any more
-        jobs.stop(noun, arn)
-
-
-@operation("ListPipelineExecutionSteps")
+@operation("ListPipelineExecutionSteps", "PipelineExecutionArn MaxResults NextToken SortOrder")
 def list_steps(request: Record) -> Record:
     """The steps that were started, the last one first."""
     steps = store.find("PipelineExecution", request["PipelineExecutionArn"])["PipelineExecutionSteps"]
-    newest_first = request.get("SortOrder") != "Ascending"
-    return api.page("ListPipelineExecutionSteps", request, steps[::-1] if newest_first else steps)
-
-
-@operation("DescribePipelineDefinitionForExecution")
-def describe_definition(request: Record) -> Record:
-    """The definition an execution was started with."""
-    record = store.find("PipelineExecution", request["PipelineExecutionArn"])
-    return {"PipelineDefinition": record["PipelineDefinition"]}
+    return api.page("ListPipelineExecutionSteps", request, steps)

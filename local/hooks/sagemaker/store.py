@@ -1,22 +1,25 @@
-"""The records behind the SageMaker API, by account and region, and the events that tell of them."""
+"""The records behind the SageMaker API, by account and region, the threads that work on them, and their events."""
 
 import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from ministack.core.concurrency import spawn_background
 from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region
 from ministack.services import eventbridge
 
 Record = dict[str, Any]
 lock = threading.RLock()  # each operation runs on a thread of its own: what reads before it writes holds this
 _records = AccountRegionScopedDict()  # (noun, ARN) -> record
+_workers: dict[str, threading.Thread] = {}  # ARN -> what works on its record
 
 
 class SageMakerError(Exception):
-    """An error the client gets: AWS's code and a message."""
+    """An error the client gets, or the reason why a job or a step fails: AWS's code and a message."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -29,7 +32,7 @@ def invalid(message: str) -> SageMakerError:
 
 
 def split(noun: str, by: str) -> str:
-    """TrainingJob is "Training Job" in events, "training-job" in ARNs, TRAINING_JOB in an endpoint's states."""
+    """TrainingJob is "Training Job" in events, "training-job" in ARNs; InService is IN_SERVICE in events."""
     return re.sub(r"(?<!^)(?=[A-Z])", by, noun)
 
 
@@ -62,25 +65,26 @@ def find(noun: str, reference: str) -> Record:
     return record
 
 
-def tagged(target: str) -> Record:
-    """The record with this ARN, whatever it is. Raises ResourceNotFound."""
-    return find(next((noun for noun, key in _records.keys() if key == target), "resource"), target)  # noqa: SIM118
-
-
 def records(noun: str) -> list[Record]:
     """Every record of one noun, oldest first."""
     return [record for (kind, _), record in _records.items() if kind == noun]
 
 
-def delete(noun: str, reference: str) -> Record:
-    """Remove a record and answer it. Raises ResourceNotFound."""
+def delete(noun: str, reference: str) -> None:
+    """Remove a record. Raises ResourceNotFound."""
     with lock:
-        return _records.pop((noun, find(noun, reference)[f"{noun}Arn"]))
+        del _records[noun, find(noun, reference)[f"{noun}Arn"]]
 
 
-def update(record: Record, **fields: Any) -> None:
-    """Change a record and its LastModifiedTime."""
-    record.update(fields, LastModifiedTime=time.time())
+def work(arn: str, function: Callable[..., None], *arguments: Any) -> None:
+    """Run what changes a record on a thread of its own."""
+    _workers[arn] = spawn_background(function, *arguments, thread_name=arn.rpartition(":")[2])
+
+
+def settled(noun: str, arn: str) -> Record:
+    """A record, once what works on it has ended."""
+    _workers[arn].join()
+    return find(noun, arn)
 
 
 def clear() -> None:
