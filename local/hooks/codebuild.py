@@ -15,7 +15,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from string import Template
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,17 +24,11 @@ import yaml
 
 from local.hooks import client, state_folder, swap
 
-PHASES = ("QUEUED", "PROVISIONING", "DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD", "FINALIZING")
-BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _overrides: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("build_overrides")
 
 
 class BuildError(Exception):
-    """The build fails, in a phase and with a reason that the build's log shows."""
-
-    def __init__(self, phase: str, reason: str) -> None:
-        super().__init__(reason)
-        self.phase = phase
+    """The build fails, for a reason that its log and its BUILD phase show."""
 
 
 def image_folder(image_uri: str) -> Path:
@@ -45,8 +39,6 @@ def image_folder(image_uri: str) -> Path:
     folder = state_folder() / "images" / repository / tag
     if repository not in ecr._repositories or not ecr._find_image(repository, {"imageTag": tag}):
         raise FileNotFoundError(f"{image_uri} is not in ECR: run the CodeBuild project that pushes it.")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{image_uri} is in ECR but wasn't built here: the local cloud runs what it built.")
     return folder
 
 
@@ -63,124 +55,93 @@ def image_env(image_uri: str) -> dict[str, str]:
         inside = folder / "rootfs" / path.lstrip("/")
         return str(inside) if path.startswith("/") and inside.exists() else path
 
-    env = {
-        name: os.pathsep.join(map(here, value.split(":"))) if "/" in value and "://" not in value else value
-        for name, value in json.loads((folder / "env.json").read_text()).items()
+    env = {name: here(value) for name, value in json.loads((folder / "env.json").read_text()).items()}
+    return env | {
+        "PATH": os.pathsep.join([here("/usr/local/bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     }
-    interpreter = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    return env | {"PATH": os.pathsep.join([here("/usr/local/bin"), env.get("PATH", ""), *interpreter])}
-
-
-def instructions(dockerfile: str) -> list[tuple[str, str]]:
-    """A Dockerfile's (INSTRUCTION, arguments) pairs, of its last stage, continuation lines joined."""
-    lines = [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
-    joined = re.sub(r"\\\n", " ", "\n".join(lines))
-    words = [line.strip().partition(" ") for line in joined.split("\n")]
-    pairs = [(word.upper(), rest.strip()) for word, _, rest in words if word]
-    stages = [index for index, (word, _) in enumerate(pairs) if word == "FROM"]
-    return pairs[stages[-1] if stages else 0 :]
-
-
-def env_of(rest: str, env: dict[str, str]) -> dict[str, str]:
-    """What an ENV line sets: `A=b C="d e"` or the old `A b c`, with ${NAME} of `env` filled in."""
-    words = shlex.split(rest)
-    pairs = [word.partition("=")[::2] for word in words] if "=" in words[0] else [(words[0], rest.partition(" ")[2])]
-    return {name: Template(value).safe_substitute(env) for name, value in pairs}
-
-
-def listing(folder: Path) -> list[str]:
-    """The names in a folder."""
-    return sorted(path.name for path in folder.iterdir())
-
-
-def copy(rest: str, workdir: str, context: Path, root: Path) -> None:
-    """Do one COPY or ADD line as Docker would. Raises BuildError for a missing source or what isn't supported."""
-    words = json.loads(rest) if rest.startswith("[") else shlex.split(rest)
-    flags = dict(word.removeprefix("--").partition("=")[::2] for word in words if word.startswith("--"))
-    *patterns, target = [word for word in words if not word.startswith("--")]
-    if "from" in flags:
-        raise BuildError("BUILD", f"COPY {rest}: the local cloud can't copy from another stage or image.")
-    sources = [found for pattern in patterns for found in sorted(context.glob(pattern.strip("/")))]
-    if not sources:
-        raise BuildError("BUILD", f"COPY {rest}: no such file among {listing(context)}.")
-    destination = root / str(PurePosixPath(workdir, target)).lstrip("/")
-    into_folder = target.endswith(("/", ".")) or len(sources) > 1 or destination.is_dir()
-    for source in sources:
-        if source.is_dir():
-            shutil.copytree(source, destination, dirs_exist_ok=True)
-            continue
-        copied = destination / source.name if into_folder else destination
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, copied)
-        if "chmod" in flags:
-            copied.chmod(int(flags["chmod"], 8))
 
 
 def build(context: Path, image: Path) -> None:
     """Build the image folder from a context with a Dockerfile at its top. Raises BuildError."""
-    if not (context / "Dockerfile").is_file():
-        raise BuildError("BUILD", f"No Dockerfile among {listing(context)}, the top of the source.")
-    shutil.rmtree(image, ignore_errors=True)
-    root = image / "rootfs"
-    root.mkdir(parents=True)
-    env, workdir = {"PATH": BASE_PATH}, "/"
-    for word, rest in instructions((context / "Dockerfile").read_text()):
-        if word == "ENV":
-            env |= env_of(rest, env)
-        elif word == "WORKDIR":
-            workdir = str(PurePosixPath(workdir, rest))
-        elif word in ("COPY", "ADD"):
-            copy(rest, workdir, context, root)
+    dockerfile = context / "Dockerfile"
+    if not dockerfile.is_file():
+        raise BuildError(f"No Dockerfile among {sorted(path.name for path in context.iterdir())}.")
+    env: dict[str, str] = {}
+    (image / "rootfs").mkdir(parents=True)
+    text = re.sub(r"^\s*#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    for line in filter(None, map(str.strip, text.splitlines())):
+        word, _, rest = line.partition(" ")
+        match word:
+            case "COPY":
+                copy(rest, context, image / "rootfs")
+            case "ENV":
+                env |= variables(rest)
+            case "FROM" | "RUN":
+                continue
+            case _:
+                raise BuildError(f"{line}: the local cloud knows FROM, COPY, ENV and RUN alone.")
     (image / "env.json").write_text(json.dumps(env, indent=1))
 
 
-def download(location: str, folder: Path) -> None:
-    """Unpack a source zip in S3 ("bucket/key"), file modes included. Raises BuildError."""
-    bucket, _, key = location.removeprefix("arn:aws:s3:::").partition("/")
+def variables(rest: str) -> dict[str, str]:
+    """What an ENV line sets. Raises BuildError."""
+    pairs = [word.partition("=") for word in shlex.split(rest)]
+    if "$" in rest or not all(equals for _, equals, _ in pairs):
+        raise BuildError(f"ENV {rest}: the local cloud knows NAME=value alone.")
+    return {name: value for name, _, value in pairs}
+
+
+def copy(rest: str, context: Path, root: Path) -> None:
+    """Do a COPY line of one file or folder to an absolute path. Raises BuildError."""
+    words = shlex.split(rest)
+    if len(words) != 2 or rest.startswith("--") or not words[1].startswith("/"):
+        raise BuildError(f"COPY {rest}: the local cloud copies one file or folder to an absolute path.")
+    source, target = context / words[0], root / words[1].lstrip("/")
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    elif source.is_file():
+        target = target / source.name if words[1].endswith("/") else target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    else:
+        raise BuildError(f"COPY {rest}: no such file among {sorted(path.name for path in context.iterdir())}.")
+
+
+def download(location: str, folder: Path) -> str:
+    """Unpack a source zip in S3 ("bucket/key"), file modes included; returns its SHA-256. Raises BuildError."""
+    bucket, _, key = location.partition("/")
+    s3 = client("s3")
     try:
-        content = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for member in archive.infolist():
-                path = Path(archive.extract(member, folder))
-                if mode := member.external_attr >> 16 & 0o777:
-                    path.chmod(mode)
-    except (client("s3").exceptions.ClientError, zipfile.BadZipFile) as error:
-        raise BuildError("DOWNLOAD_SOURCE", f"s3://{location}: {error}") from error
+        content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except s3.exceptions.ClientError as error:
+        raise BuildError(f"s3://{location}: {error}") from error
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.infolist():
+            path = Path(archive.extract(member, folder))
+            if mode := member.external_attr >> 16 & 0o777:
+                path.chmod(mode)
+    return hashlib.sha256(content).hexdigest()
 
 
-def pushed(project: dict[str, Any], build_id: str) -> list[str]:
-    """The image URIs that the buildspec's `docker push` commands name, with the build's variables filled in."""
-    spec = yaml.safe_load(project["source"].get("buildspec") or "{}") or {}
-    variables = {"CODEBUILD_BUILD_ID": build_id} | spec.get("env", {}).get("variables", {})
-    variables |= {item["name"]: item["value"] for item in project["environment"].get("environmentVariables") or []}
-    variables |= _overrides.get({})
-    commands = [line for phase in spec.get("phases", {}).values() for line in phase.get("commands", [])]
+def pushed(project: dict[str, Any]) -> list[str]:
+    """The image URIs that the buildspec's `docker push` commands name, with StartBuild's variables filled in."""
+    spec = yaml.safe_load(project["source"]["buildspec"])
+    commands = [line for phase in spec["phases"].values() for line in phase["commands"]]
     targets = [found for line in commands for found in re.findall(r"docker push\s+[\"']?([^\s\"']+)", line)]
-    if not targets:
-        raise BuildError("BUILD", "The buildspec has no `docker push`: the local cloud builds images only.")
-    return [Template(target).safe_substitute(variables) for target in targets]
+    return [Template(target).safe_substitute(_overrides.get()) for target in targets]
 
 
-def push(image_uri: str, built: Path) -> None:
+def push(image_uri: str, built: Path, digest: str) -> None:
     """Put a built image into the registry under its name. Raises BuildError when the registry refuses it."""
     repository, _, tag = image_uri.partition("/")[2].rpartition(":")
-    if not repository or not tag or "$" in image_uri:
-        raise BuildError("POST_BUILD", f"docker push {image_uri}: no <repository>:<tag>. Are its variables set?")
-    digest = hashlib.sha256()
-    for path in sorted(path for path in built.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(built)}\0".encode() + path.read_bytes())
-    layer = {
-        "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        "size": 0,
-        "digest": f"sha256:{digest.hexdigest()}",
-    }
+    layer = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": 0, "digest": f"sha256:{digest}"}
     kind = "application/vnd.docker.distribution.manifest.v2+json"
     manifest = {"schemaVersion": 2, "mediaType": kind, "config": layer, "layers": [layer]}
     ecr = client("ecr")
     try:
         ecr.put_image(repositoryName=repository, imageTag=tag, imageManifest=json.dumps(manifest))
     except ecr.exceptions.ClientError as error:
-        raise BuildError("POST_BUILD", f"docker push {image_uri}: {error}") from error
+        raise BuildError(f"docker push {image_uri}: {error}") from error
     shutil.copytree(built, state_folder() / "images" / repository / tag, dirs_exist_ok=True)
 
 
@@ -192,27 +153,34 @@ def execute(build_id: str, project: dict[str, Any]) -> None:
     group = project.get("logsConfig", {}).get("cloudWatchLogs", {}).get("groupName")
     record["logs"]["groupName"] = group or record["logs"]["groupName"]
     log = codebuild._log_sink(record)
-    failed: BuildError | None = None
+    status = "FAULT"  # whoever waits for the build hears of an error of ours too
+    codebuild._record_phase(record, "QUEUED", "SUCCEEDED")
     try:
         with TemporaryDirectory() as work:
             context, image = Path(work) / "source", Path(work) / "image"
-            download(project["source"].get("location", ""), context)
+            digest = download(project["source"]["location"], context)
             build(context, image)
-            for uri in pushed(project, build_id):
-                push(uri, image)
+            for uri in pushed(project):
+                push(uri, image, digest)
                 log(f"pushed {uri}")
+        status = "SUCCEEDED"
     except BuildError as error:
-        failed = error
-        log(f"{error.phase} failed: {error}")
-    except BaseException:
-        codebuild._finish_build(record, "FAULT")  # whoever waits for the build must hear of it
-        raise
-    for phase in PHASES:
-        codebuild._record_phase(record, phase, "FAILED" if failed and phase == failed.phase else "SUCCEEDED")
-        if failed and phase == failed.phase:
-            record["phases"][-1]["contexts"] = [{"statusCode": "COMMAND_EXECUTION_ERROR", "message": str(failed)}]
-            break
-    codebuild._finish_build(record, "FAILED" if failed else "SUCCEEDED")
+        status = "FAILED"
+        log(str(error))
+        codebuild._record_phase(record, "BUILD", status)
+        record["phases"][-1]["contexts"] = [{"statusCode": "COMMAND_EXECUTION_ERROR", "message": str(error)}]
+    finally:
+        codebuild._finish_build(record, status)
+
+
+def overriding(start_build: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """StartBuild that keeps its variables for `execute`, which runs in a copy of this context."""
+
+    def start(data: dict[str, Any]) -> Any:
+        _overrides.set({item["name"]: item["value"] for item in data.get("environmentVariablesOverride", [])})
+        return start_build(data)
+
+    return start
 
 
 def of_project(original: Callable[..., str]) -> Callable[..., str]:
@@ -232,18 +200,7 @@ def install() -> None:
     from ministack.core import iam_actions
     from ministack.services import codebuild
 
-    def make(start_build: Any) -> Any:
-        def start(data: dict[str, Any]) -> Any:
-            overridden = data.get("environmentVariablesOverride") or []
-            token = _overrides.set({item["name"]: item["value"] for item in overridden})
-            try:
-                return start_build(data)
-            finally:
-                _overrides.reset(token)
-
-        return start
-
-    swap(codebuild, "_start_build", make)
+    swap(codebuild, "_start_build", overriding)
     swap(iam_actions, "extract_resource_arn", of_project)
     swap(codebuild, "EXECUTE_BUILDS", lambda _: True)
     swap(codebuild, "_execute_build", lambda _: execute)

@@ -1,23 +1,11 @@
-"""Event routes that MiniStack 1.5.33 drops: rules to Glue workflows and SageMaker pipelines, alarms to EventBridge.
-
-Its alarms also read a metric of any dimensions; here they read their own.
-"""
+"""Event routes that MiniStack 1.5.33 drops: rules to Glue workflows and SageMaker pipelines, alarms to EventBridge."""
 
 import json
-import operator
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from local.hooks import client, swap
-
-OPERATORS = {
-    "GreaterThanOrEqualToThreshold": operator.ge,
-    "GreaterThanThreshold": operator.gt,
-    "LessThanThreshold": operator.lt,
-    "LessThanOrEqualToThreshold": operator.le,
-}
 
 
 def install() -> None:
@@ -26,7 +14,6 @@ def install() -> None:
 
     swap(eventbridge, "_invoke_target", route)
     swap(cloudwatch, "_dispatch_alarm_actions", announce)
-    swap(cloudwatch, "_evaluate_alarm", lambda _: evaluate)
 
 
 def route(original: Callable[..., None]) -> Callable[..., None]:
@@ -70,56 +57,17 @@ def announce(original: Callable[..., None]) -> Callable[..., None]:
     def dispatch(alarm: dict[str, Any], old_state: str, new_state: str, reason: str) -> None:
         original(alarm, old_state, new_state, reason)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
-        metric = {
-            "namespace": alarm.get("Namespace"),
-            "name": alarm.get("MetricName"),
-            "dimensions": {item["Name"]: item["Value"] for item in alarm.get("Dimensions", [])},
-        }
-        stat = {"metric": metric, "period": alarm.get("Period"), "stat": alarm.get("Statistic")}
         detail = {
             "alarmName": alarm["AlarmName"],
-            "configuration": {
-                "description": alarm.get("AlarmDescription", ""),
-                "metrics": [{"id": "m1", "metricStat": stat, "returnData": True}],
-            },
             "previousState": {"value": old_state, "timestamp": now},
             "state": {"value": new_state, "reason": reason, "timestamp": now},
         }
-        eventbridge._put_events(
-            {
-                "Entries": [
-                    {
-                        "Source": "aws.cloudwatch",
-                        "DetailType": "CloudWatch Alarm State Change",
-                        "Resources": [alarm["AlarmArn"]],
-                        "Detail": json.dumps(detail),
-                    }
-                ]
-            },
-            allow_aws_source=True,
-        )
+        entry = {
+            "Source": "aws.cloudwatch",
+            "DetailType": "CloudWatch Alarm State Change",
+            "Resources": [alarm["AlarmArn"]],
+            "Detail": json.dumps(detail),
+        }
+        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
     return dispatch
-
-
-def evaluate(alarm: dict[str, Any]) -> None:
-    """Set a metric alarm's state from its own metric's points of the last evaluation periods; none changes nothing."""
-    from ministack.services import cloudwatch
-
-    breaches = OPERATORS.get(alarm.get("ComparisonOperator", ""))
-    dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(alarm.get("Dimensions") or []))
-    points = cloudwatch._metrics.get((alarm.get("Namespace"), alarm.get("MetricName"), dimensions), [])
-    since = time.time() - alarm.get("Period", 60) * alarm.get("EvaluationPeriods", 1)
-    recent = [point for point in points if point["Timestamp"] >= since]
-    if not recent or breaches is None:
-        return
-    statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic", "Average")
-    value = cloudwatch._stat_value(cloudwatch._calc_stats(recent), statistic, recent)
-    old, new = alarm["StateValue"], "ALARM" if breaches(value, alarm["Threshold"]) else "OK"
-    if new == old:
-        return
-    reason = f"Threshold Crossed: {statistic} {value} {alarm['ComparisonOperator']} {alarm['Threshold']}"
-    alarm |= {"StateValue": new, "StateReason": reason, "StateUpdatedTimestamp": int(time.time())}
-    cloudwatch._record_history(alarm["AlarmName"], old, new, reason)
-    cloudwatch._dispatch_alarm_actions(alarm, old, new, reason)
-    cloudwatch._evaluate_parent_alarms(alarm)

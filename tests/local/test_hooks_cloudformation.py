@@ -21,7 +21,6 @@ RESOURCES = {
         TrafficType={"Ref": "Traffic"},
         LogDestinationType="cloud-watch-logs",
         LogGroupName="flows",
-        MaxAggregationInterval=60,
         DeliverLogsPermissionArn="arn:aws:iam::000000000000:role/flows",
     ),
     "Bucket": resource(
@@ -37,24 +36,8 @@ RESOURCES = {
                 }
             ]
         },
-        LifecycleConfiguration={
-            "Rules": [
-                {
-                    "Id": "tidy",
-                    "Status": "Enabled",
-                    "Prefix": "x/",
-                    "ExpirationInDays": 9,
-                    "NoncurrentVersionExpiration": {"NoncurrentDays": 2},
-                    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
-                    "Transitions": [{"StorageClass": "INTELLIGENT_TIERING", "TransitionInDays": 3}],
-                }
-            ]
-        },
-        LoggingConfiguration={"DestinationBucketName": {"Ref": "Logs"}, "LogFilePrefix": "logs/"},
         NotificationConfiguration={"EventBridgeConfiguration": {"EventBridgeEnabled": True}},
-        Tags=[{"Key": "layer", "Value": "raw"}],
     ),
-    "Logs": resource("S3::Bucket", OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerPreferred"}]}),
     "Stream": resource(
         "Kinesis::Stream", ShardCount=1, StreamEncryption={"EncryptionType": "KMS", "KeyId": {"Ref": "Key"}}
     ),
@@ -76,7 +59,6 @@ RESOURCES = {
         Command={"Name": "glueetl"},
         ExecutionProperty={"MaxConcurrentRuns": 1},
         JobRunQueuingEnabled=True,
-        ExecutionClass="FLEX",
     ),
     "Workflow": resource("Glue::Workflow", Description={"Ref": "Traffic"}, MaxConcurrentRuns=1),
     "Trigger": resource(
@@ -85,14 +67,6 @@ RESOURCES = {
         WorkflowName={"Ref": "Workflow"},
         Actions=[{"JobName": {"Ref": "Job"}}],
         EventBatchingCondition={"BatchSize": 5, "BatchWindow": 30},
-    ),
-    "Schedule": resource(
-        "Scheduler::Schedule",
-        ScheduleExpression="cron(0 6 * * ? *)",
-        FlexibleTimeWindow={"Mode": "OFF"},
-        ScheduleExpressionTimezone="Europe/Berlin",
-        State="DISABLED",
-        Target={"Arn": "arn:aws:sqs:us-east-1:000000000000:q", "RoleArn": "arn:aws:iam::000000000000:role/r"},
     ),
     "Build": resource(
         "CodeBuild::Project",
@@ -127,26 +101,10 @@ def test_bucket_properties_survive(client: Any, outputs: dict[str, str]) -> None
     s3, bucket = client("s3"), outputs["Bucket"]
     rule = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"][0]
     assert rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == outputs["KeyArn"]
-    lifecycle = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"][0]
-    assert lifecycle["Expiration"]["Days"] == 9
-    assert lifecycle["NoncurrentVersionExpiration"] == {"NoncurrentDays": 2}
-    assert lifecycle["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
-    assert lifecycle["Transitions"][0]["StorageClass"] == "INTELLIGENT_TIERING"
-    assert s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"]["TargetBucket"] == outputs["Logs"]
-    assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == [{"Key": "layer", "Value": "raw"}]
     assert "EventBridgeConfiguration" in s3.get_bucket_notification_configuration(Bucket=bucket)
-    ownership = s3.get_bucket_ownership_controls(Bucket=outputs["Logs"])["OwnershipControls"]["Rules"]
-    assert ownership == [{"ObjectOwnership": "BucketOwnerPreferred"}]
-
-
-def test_a_write_with_kms_and_no_key_takes_the_buckets_key(client: Any, outputs: dict[str, str]) -> None:
-    s3 = client("s3")
-    written = s3.put_object(Bucket=outputs["Bucket"], Key="k", Body=b"x", ServerSideEncryption="aws:kms")
+    written = s3.put_object(Bucket=bucket, Key="k", Body=b"x")
     assert written["SSEKMSKeyId"] == outputs["KeyArn"]
-    elsewhere = s3.put_object(Bucket=outputs["Logs"], Key="k", Body=b"x", ServerSideEncryption="aws:kms")
-    assert elsewhere["SSEKMSKeyId"].endswith("alias/aws/s3")
-    for bucket in (outputs["Bucket"], outputs["Logs"]):
-        s3.delete_object(Bucket=bucket, Key="k")
+    s3.delete_object(Bucket=bucket, Key="k")
 
 
 def test_network(client: Any, outputs: dict[str, str]) -> None:
@@ -165,8 +123,7 @@ def test_encryption_of_stream_and_topic(client: Any, outputs: dict[str, str]) ->
 def test_glue_and_athena(client: Any, outputs: dict[str, str]) -> None:
     glue = client("glue")
     job = glue.get_job(JobName=outputs["Job"])["Job"]
-    assert (job["ExecutionProperty"], job["ExecutionClass"]) == ({"MaxConcurrentRuns": 1}, "FLEX")
-    assert job["JobRunQueuingEnabled"] is True
+    assert (job["ExecutionProperty"], job["JobRunQueuingEnabled"]) == ({"MaxConcurrentRuns": 1}, True)
     assert glue.get_workflow(Name=outputs["Workflow"])["Workflow"]["MaxConcurrentRuns"] == 1
     assert outputs["Workflow"] in glue.list_workflows()["Workflows"]
     trigger = glue.get_trigger(Name=outputs["Trigger"])["Trigger"]
@@ -176,11 +133,6 @@ def test_glue_and_athena(client: Any, outputs: dict[str, str]) -> None:
     assert security["S3Encryption"][0]["KmsKeyArn"] == outputs["KeyArn"]
     query = client("athena").get_named_query(NamedQueryId=outputs["Query"])["NamedQuery"]
     assert (query["QueryString"], query["WorkGroup"]) == ("select 1", "contract")
-
-
-def test_schedule(client: Any, outputs: dict[str, str]) -> None:
-    schedule = client("scheduler").get_schedule(Name=outputs["Schedule"])
-    assert (schedule["ScheduleExpressionTimezone"], schedule["State"]) == ("Europe/Berlin", "DISABLED")
 
 
 def test_update_with_the_previous_template(client: Any, outputs: dict[str, str], deploy_stack: Any) -> None:

@@ -13,18 +13,15 @@ from local.hooks import codebuild
 
 pytestmark = pytest.mark.local
 DOCKERFILE = """\
-FROM builder AS unused
-COPY nothing /nowhere
 # comment
-FROM python:3.11-slim
+FROM python:3.12-slim
+COPY requirements.txt /tmp/
+RUN pip install \\
+    -r /tmp/requirements.txt
 ENV PYTHONPATH=/opt/program \\
     GREETING="hello world"
-ENV PATH="/opt/program/bin:${PATH}"
-WORKDIR /opt/program
-COPY requirements.txt /tmp/
-RUN pip install -r /tmp/requirements.txt
-COPY ml/ ml/
-COPY --chmod=0755 bin/* /usr/local/bin/
+COPY ml/ /opt/program/ml/
+COPY bin/ /usr/local/bin/
 """
 FILES = {
     "Dockerfile": DOCKERFILE,
@@ -56,7 +53,6 @@ def build(client: Any) -> Any:
             "type": "LINUX_CONTAINER",
             "image": "aws/codebuild/standard:7.0",
             "computeType": "BUILD_GENERAL1_SMALL",
-            "environmentVariables": [{"name": "IMAGE_TAG", "value": "latest"}],
         },
     )
 
@@ -64,7 +60,9 @@ def build(client: Any) -> Any:
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as zipped:
             for name, content in files.items():
-                zipped.writestr(name, content)
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr = (0o755 if name.startswith("bin/") else 0o644) << 16
+                zipped.writestr(entry, content)
         s3.put_object(Bucket="sources", Key="source.zip", Body=archive.getvalue())
         overrides = [{"name": name, "value": value} for name, value in variables.items()]
         record = project.start_build(projectName="image", environmentVariablesOverride=overrides)["build"]
@@ -99,7 +97,6 @@ def reason(record: dict[str, Any]) -> str:
 def test_a_build_pushes_an_image_once(build: Any, repository: str, client: Any, cloud: Cloud) -> None:
     record = build(FILES, REPOSITORY_URI=repository, IMAGE_TAG="one")
     assert record["buildStatus"] == "SUCCEEDED"
-    assert [phase["phaseStatus"] for phase in record["phases"]] == ["SUCCEEDED"] * len(record["phases"])
     (image,) = client("ecr").describe_images(repositoryName="team/ml")["imageDetails"]
     assert image["imageTags"] == ["one"]
 
@@ -108,33 +105,31 @@ def test_a_build_pushes_an_image_once(build: Any, repository: str, client: Any, 
     assert files == {"tmp/requirements.txt", "opt/program/ml/features.py", "usr/local/bin/train", "usr/local/bin/serve"}
     assert (folder / "rootfs/usr/local/bin/train").stat().st_mode & 0o777 == 0o755
     env = json.loads((folder / "env.json").read_text())
-    assert (env["PYTHONPATH"], env["GREETING"]) == ("/opt/program", "hello world")
-    assert env["PATH"].startswith("/opt/program/bin:/usr/local/")
+    assert env == {"PYTHONPATH": "/opt/program", "GREETING": "hello world"}
 
     again = reason(build(FILES, REPOSITORY_URI=repository, IMAGE_TAG="one"))
-    assert "POST_BUILD" in again and "already exists" in again
+    assert "already exists" in again
     logs = client("logs").filter_log_events(logGroupName=record["logs"]["groupName"])["events"]
     assert any("pushed" in event["message"] for event in logs)
 
 
 @pytest.mark.parametrize(
-    ("files", "variables", "expected"),
+    ("files", "expected"),
     [
-        ({"README": ""}, {"IMAGE_TAG": "a"}, "BUILD: No Dockerfile"),
-        ({"Dockerfile": "FROM x\nCOPY gone /"}, {"IMAGE_TAG": "a"}, "BUILD: COPY gone /: no such file"),
-        ({"Dockerfile": "FROM x\nCOPY --from=y /a /b"}, {"IMAGE_TAG": "a"}, "can't copy from another stage"),
-        (
-            {"Dockerfile": "FROM x"},
-            {"REPOSITORY_URI": "000000000000.dkr.ecr.us-east-1.amazonaws.com/none"},
-            "does not exist",
-        ),
-        ({"Dockerfile": "FROM x"}, {"REPOSITORY_URI": "$UNSET"}, "Are its variables set?"),
+        ({"README": ""}, "BUILD: No Dockerfile"),
+        ({"Dockerfile": "FROM x\nCOPY gone /"}, "BUILD: COPY gone /: no such file"),
+        ({"Dockerfile": "FROM x\nCOPY --from=y /a /b"}, "copies one file or folder to an absolute path"),
+        ({"Dockerfile": "FROM x\nENV PATH=/x:$PATH"}, "knows NAME=value alone"),
+        ({"Dockerfile": "FROM x\nWORKDIR /opt"}, "knows FROM, COPY, ENV and RUN alone"),
     ],
 )
-def test_a_failed_build_says_why(
-    build: Any, repository: str, files: dict[str, str], variables: dict[str, str], expected: str
-) -> None:
-    assert expected in reason(build(files, **{"REPOSITORY_URI": repository} | variables))
+def test_a_failed_build_says_why(build: Any, repository: str, files: dict[str, str], expected: str) -> None:
+    assert expected in reason(build(files, REPOSITORY_URI=repository, IMAGE_TAG="a"))
+
+
+def test_a_push_to_no_repository_fails(build: Any) -> None:
+    nowhere = "000000000000.dkr.ecr.us-east-1.amazonaws.com/none"
+    assert "does not exist" in reason(build({"Dockerfile": "FROM x"}, REPOSITORY_URI=nowhere, IMAGE_TAG="a"))
 
 
 def test_image_paths_are_this_machines(
@@ -144,13 +139,10 @@ def test_image_paths_are_this_machines(
     build(FILES, REPOSITORY_URI=repository, IMAGE_TAG="two")
     monkeypatch.setenv("MILLRACE_STATE", str(cloud.state))
     monkeypatch.setattr("ministack.services.ecr._repositories", {"team/ml": {}})
-    monkeypatch.setattr(
-        "ministack.services.ecr._images", {"team/ml": [{"imageDigest": "d", "imageTags": ["two", "lost"]}]}
-    )
+    monkeypatch.setattr("ministack.services.ecr._images", {"team/ml": [{"imageDigest": "d", "imageTags": ["two"]}]})
     root = codebuild.image_root(f"{repository}:two")
     env = codebuild.image_env(f"{repository}:two")
     assert env["PYTHONPATH"] == str(root / "opt/program")
     assert env["PATH"].split(":")[0] == str(root / "usr/local/bin")
-    for name, message in (("absent", "is not in ECR"), ("lost", "wasn't built here")):
-        with pytest.raises(FileNotFoundError, match=message):
-            codebuild.image_root(f"{repository}:{name}")
+    with pytest.raises(FileNotFoundError, match="is not in ECR"):
+        codebuild.image_root(f"{repository}:absent")
