@@ -179,9 +179,9 @@ def test_a_token_starts_one_execution(sagemaker: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"Steps": [{"Name": "A", "Type": "Processing", "DependsOn": ["B"]}]}, "no steps B"),
+        ({"Steps": [{"Name": "A", "Type": "Processing", "DependsOn": ["B"]}]}, "no step 'B'"),
         ({"Steps": [{"Name": "A", "Type": "Training", "DependsOn": ["A"]}]}, "wait for each other"),
-        ({"Version": "1"}, "Version"),
+        ({"Steps": [{"Name": "A", "Type": "Training"}] * 2}, "unique"),
     ],
 )
 def test_a_broken_definition_is_refused(sagemaker: Any, change: dict[str, Any], reason: str) -> None:
@@ -194,10 +194,9 @@ def test_a_broken_definition_is_refused(sagemaker: Any, change: dict[str, Any], 
         )
 
 
-def test_a_start_is_refused_by_name(sagemaker: Any) -> None:
-    steps = definition() | {"Steps": [{"Name": "Ask", "Type": "Callback", "Arguments": {}}]}
-    with pytest.raises(ClientError, match="not Callback"):
-        ended(sagemaker, "unknown", steps)
+def test_what_cannot_run_is_refused_by_name(sagemaker: Any) -> None:
+    execution, _ = ended(sagemaker, "unknown", definition() | {"Steps": [{"Name": "Ask", "Type": "Callback"}]})
+    assert "Ask: The local cloud runs steps of the types" in execution["FailureReason"]
     sagemaker.update_pipeline(PipelineName="unknown", PipelineDefinition=json.dumps(definition()))
     for given, reason in (
         ({"MinAuc": "high"}, "MinAuc: 'high' is not of type Float"),
@@ -210,8 +209,7 @@ def test_a_start_is_refused_by_name(sagemaker: Any) -> None:
 
 
 TEMPLATE = {
-    "Parameters": {name: {"Type": "String", "Default": ""} for name in ("Answer", "Broken")}
-    | {"Memory": {"Type": "Number", "Default": 1024}},
+    "Parameters": {name: {"Type": "String", "Default": ""} for name in ("Answer", "Broken")},
     "Resources": {
         "Model": {
             "Type": "AWS::SageMaker::Model",
@@ -231,7 +229,7 @@ TEMPLATE = {
                         "VariantName": "AllTraffic",
                         "ModelName": {"Fn::GetAtt": ["Model", "ModelName"]},
                         "InitialVariantWeight": 1,
-                        "ServerlessConfig": {"MemorySizeInMB": {"Ref": "Memory"}, "MaxConcurrency": 5},
+                        "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 5},
                     }
                 ]
             },

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from botocore.model import Shape
 from ministack.services.cloudformation import provisioners, stacks
 
 from local.hooks import swap
@@ -14,20 +13,6 @@ from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 Created = tuple[str, Record]
 UPDATED = ("Endpoint", "Pipeline")  # a change of their name replaces them; of any property but Tags, the other types
 TYPES = ("Model", "EndpointConfig", "ModelPackageGroup", *UPDATED)
-CASTS: dict[str, Callable[[str], Any]] = {"integer": int, "float": float, "boolean": lambda value: value == "true"}
-
-
-def coerced(shape: Shape, value: Any) -> Any:
-    """A property in the API's type: template parameters give numbers and booleans as text."""
-    match value:
-        case dict() if shape.type_name == "structure":
-            members = shape.members
-            return {key: coerced(members[key], item) if key in members else item for key, item in value.items()}
-        case list():
-            return [coerced(shape.member, item) for item in value]
-        case str() if shape.type_name in CASTS:
-            return CASTS[shape.type_name](value)
-    return value
 
 
 def run(operation: str, properties: Record, **also: Any) -> Record:
@@ -35,7 +20,7 @@ def run(operation: str, properties: Record, **also: Any) -> Record:
     request = properties | also
     if definition := request.get("PipelineDefinition"):
         request["PipelineDefinition"] = definition.get("PipelineDefinitionBody", definition)
-    return api.call(operation, coerced(api.model().operation_model(operation).input_shape, request))
+    return api.call(operation, request)
 
 
 def created(noun: str, record: Record) -> Created:

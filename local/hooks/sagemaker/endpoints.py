@@ -1,5 +1,6 @@
 """Endpoints: one production variant's `serve` container, exchanged blue/green, and InvokeEndpoint."""
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -37,23 +38,20 @@ class Server:
 
     def request(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any, bytes]:
         """Status, headers and body of an HTTP exchange. Each has its own connection: a kept one may be closing."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=MODEL_SECONDS)
-        try:
-            connection.request(method, path, body, {**headers, "Connection": "close"})
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", self.port, timeout=MODEL_SECONDS)
+        ) as connection:
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, response.headers, response.read()
-        finally:
-            connection.close()
 
     def await_ping(self) -> None:
         """Return once GET /ping answers 200. Raises SageMakerError when the container ends or takes too long."""
         deadline = time.monotonic() + STARTUP_SECONDS
         while time.monotonic() < deadline and self.container.process.poll() is None:
-            try:
+            with contextlib.suppress(OSError, http.client.HTTPException):  # it isn't listening yet
                 if self.request("GET", "/ping", {}, b"")[0] == 200:
                     return
-            except (OSError, http.client.HTTPException):
-                pass  # it isn't listening yet
             time.sleep(0.05)
         self.container.end()
         raise invalid(

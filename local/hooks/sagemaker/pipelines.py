@@ -10,9 +10,9 @@ import random
 import re
 import string
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, NamedTuple
+from typing import Any
 
 from local.hooks.sagemaker import api, containers, store
 from local.hooks.sagemaker.api import operation
@@ -28,40 +28,28 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-class Node(NamedTuple):
-    """A step, the steps it waits for, and the outcome it needs of the condition it is inside of."""
-
-    step: Record
-    needs: set[str]
-    gate: tuple[str, str] | None
-
-
-def nodes(steps: list[Record], gate: tuple[str, str] | None = None) -> Iterator[Node]:
-    """Every step, those inside conditions too."""
-    for step in steps:
-        arguments = step.get("Arguments", {})
-        branches = {"IfSteps": "True", "ElseSteps": "False"} if step["Type"] == "Condition" else {}
-        own = {key: value for key, value in arguments.items() if key not in branches}
-        named = re.findall(r'"Get": "Steps\.([^.\["]+)', json.dumps(own))
-        yield Node(step, {*named, *step.get("DependsOn", ()), *([gate[0]] if gate else [])}, gate)
-        for branch, outcome in branches.items():
-            yield from nodes(arguments.get(branch, []), (step["Name"], outcome))
+def ordered(steps: list[Record]) -> list[Record]:
+    """Steps of one level in an order they can run in. Raises a ValidationException when there is none."""
+    named = {step["Name"]: step for step in steps}
+    if len(named) < len(steps):
+        raise invalid("PipelineDefinition: the names of steps must be unique.")
+    needs = {name: {*re.findall(r'"Get": "Steps\.([^.\["]+)', json.dumps(step))} for name, step in named.items()}
+    waits = {name: {*step.get("DependsOn", ()), *(needs[name] & named.keys())} for name, step in named.items()}
+    try:
+        return [named[name] for name in TopologicalSorter(waits).static_order()]
+    except CycleError as error:
+        raise invalid(f"PipelineDefinition: steps wait for each other: {error.args[1]}.") from None
+    except KeyError as error:
+        raise invalid(f"PipelineDefinition: there is no step {error}, for which another one waits.") from None
 
 
-def parse(definition: str) -> tuple[Record, dict[str, Node]]:
-    """A definition and its steps in the order they run in. Raises a ValidationException for what could not run."""
+def parse(definition: str) -> Record:
+    """A definition from its JSON, its steps in order. Raises a ValidationException for what could not run."""
     try:
         parsed = json.loads(definition)
-        found = {node.step["Name"]: node for node in nodes(parsed["Steps"])}
-        order = [*TopologicalSorter({name: node.needs for name, node in found.items()}).static_order()]
+        return parsed | {"Steps": ordered(parsed["Steps"])}
     except (ValueError, TypeError, KeyError) as error:
-        cycle = f"steps wait for each other: {error.args[1]}" if isinstance(error, CycleError) else repr(error)
-        raise invalid(f"PipelineDefinition: {cycle}.") from None
-    if parsed.get("Version") != "2020-12-01":
-        raise invalid('PipelineDefinition: "Version" must be "2020-12-01".')
-    if unknown := sorted({*order} - found.keys()):
-        raise invalid(f"PipelineDefinition: there are no steps {', '.join(unknown)}, which others refer to.")
-    return parsed, {name: found[name] for name in order}
+        raise invalid(f"PipelineDefinition: {error!r}.") from None
 
 
 def typed(definition: Record, given: list[Record]) -> Record:
@@ -96,31 +84,29 @@ def walk(value: Any, path: str) -> Any:
 class Execution:
     """One run of a definition."""
 
-    def __init__(self, record: Record, steps: dict[str, Node], parameters: Record) -> None:
+    def __init__(self, record: Record, parameters: Record) -> None:
         self.record = record
-        self.nodes = steps
         self.results: Record = {}  # of the steps that succeeded
         self.scope = {"Parameters": parameters, "Execution": record, "Steps": self.results}
 
-    def run(self) -> None:
-        """Run every step whose turn comes. Raises SageMakerError when one fails: none runs after it."""
-        for node in self.nodes.values():
-            chosen = node.gate is None or self.results.get(node.gate[0]) == {"Outcome": node.gate[1]}
-            if chosen and node.needs <= self.results.keys():
-                self.step(node.step)
-
-    def step(self, step: Record) -> None:
-        """Run one step and keep its result, or the reason of its failure, which it raises."""
-        entry = {"StepName": step["Name"], "StartTime": time.time(), "StepStatus": "Executing", "Metadata": {}}
-        self.record["PipelineExecutionSteps"].append(entry)
-        try:
-            self.results[step["Name"]] = STEPS[step["Type"]](self, step, entry)
-            entry["StepStatus"] = "Succeeded"
-        except SageMakerError as error:
-            entry.update(StepStatus="Failed", FailureReason=str(error)[:1024])
-            raise invalid(f"Step failure: One or multiple steps failed. {step['Name']}: {error}"[:1024]) from error
-        finally:
-            entry["EndTime"] = time.time()
+    def run(self, steps: list[Record]) -> None:
+        """Run steps one after another, and keep their results. Raises SageMakerError when one fails."""
+        for step in steps:
+            entry = {"StepName": step["Name"], "StartTime": time.time(), "StepStatus": "Executing", "Metadata": {}}
+            self.record["PipelineExecutionSteps"].append(entry)
+            try:
+                if step["Type"] not in STEPS:
+                    raise invalid(f"The local cloud runs steps of the types {', '.join(STEPS)}, not {step['Type']}.")
+                self.results[step["Name"]] = STEPS[step["Type"]](self, step, entry)
+                entry["StepStatus"] = "Succeeded"
+            except SageMakerError as error:
+                entry |= {"StepStatus": "Failed", "FailureReason": str(error)[:1024]}
+                raise SageMakerError(error.code, f"{step['Name']}: {error}") from error
+            finally:
+                entry["EndTime"] = time.time()
+            if step["Type"] == "Condition":
+                branch = "IfSteps" if self.results[step["Name"]]["Outcome"] == "True" else "ElseSteps"
+                self.run(ordered(step["Arguments"].get(branch, [])))
 
     def job(self, step: Record, entry: Record) -> Record:
         """Run a job to its end."""
@@ -131,7 +117,7 @@ class Execution:
         record = store.settled(noun, arn)
         if record[f"{noun}Status"] != "Completed":
             raise invalid(record["FailureReason"])
-        return api.describe(noun, record)
+        return api.describe(noun, record) | {"PropertyFiles": step.get("PropertyFiles", [])}
 
     def register(self, step: Record, entry: Record) -> Record:
         """Register a model package."""
@@ -173,11 +159,10 @@ class Execution:
 
     def property_file(self, path: str) -> Any:
         """The JSON that Steps.<step>.PropertyFiles.<name> stands for."""
-        _, name, _, file = path.split(".", 3)
-        declared = {item["PropertyFileName"]: item for item in self.nodes[name].step.get("PropertyFiles", ())}
-        output, place = walk(declared, f"{file}.OutputName"), walk(declared, f"{file}.FilePath")
-        folder = walk(self.results, f"{name}.ProcessingOutputConfig.Outputs['{output}'].S3Output.S3Uri")
-        with containers.s3(f"{folder.rstrip('/')}/{place}") as (service, bucket, key):
+        declared = walk(self.scope, path)
+        output = f"{path.partition('.PropertyFiles')[0]}.ProcessingOutputConfig.Outputs.{declared['OutputName']}"
+        folder = walk(self.scope, output)["S3Output"]["S3Uri"]
+        with containers.s3(f"{folder.rstrip('/')}/{declared['FilePath']}") as (service, bucket, key):
             return json.loads(service.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
@@ -206,7 +191,8 @@ def create(request: Record) -> Record:
 def update(request: Record) -> Record:
     """Change a pipeline; what runs keeps the definition it was started with."""
     record = store.find("Pipeline", request["PipelineName"])
-    parse(request.get("PipelineDefinition", record["PipelineDefinition"]))
+    if "PipelineDefinition" in request:
+        parse(request["PipelineDefinition"])
     record.update(request, PipelineName=record["PipelineName"], LastModifiedTime=time.time())
     return {"PipelineArn": record["PipelineArn"]}
 
@@ -218,9 +204,7 @@ def start(request: Record) -> Record:
     for known in api.selected("PipelineExecution", {"PipelineName": pipeline["PipelineName"]}):
         if known["ClientRequestToken"] == request["ClientRequestToken"]:
             return {"PipelineExecutionArn": known["PipelineExecutionArn"]}
-    definition, steps = parse(pipeline["PipelineDefinition"])
-    if unknown := {node.step["Type"] for node in steps.values()} - STEPS.keys():
-        raise invalid(f"The local cloud runs steps of the types {', '.join(STEPS)}, not {', '.join(unknown)}.")
+    definition = parse(pipeline["PipelineDefinition"])
     parameters, identity, now = typed(definition, request.get("PipelineParameters", [])), _random(12), time.time()
     record = store.create(
         "PipelineExecution",
@@ -232,20 +216,20 @@ def start(request: Record) -> Record:
         PipelineExecutionSteps=[],
     )
     _change(record, "Executing")
-    store.work(record["PipelineExecutionArn"], _supervise, Execution(record, steps, parameters))
+    store.work(record["PipelineExecutionArn"], _supervise, record, definition["Steps"], parameters)
     return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
 
 
-def _supervise(execution: Execution) -> None:
+def _supervise(record: Record, steps: list[Record], parameters: Record) -> None:
     """Run an execution to its end and record how it ended."""
     status, reason = "Failed", "InternalServerError: the local cloud's log says more."
     try:
-        execution.run()
+        Execution(record, parameters).run(steps)
         status, reason = "Succeeded", ""
     except SageMakerError as error:
-        reason = str(error)
+        reason = f"Step failure: One or multiple steps failed. {error}"[:1024]
     finally:
-        _change(execution.record, status, **({"FailureReason": reason} if reason else {}))
+        _change(record, status, **({"FailureReason": reason} if reason else {}))
 
 
 def _change(record: Record, status: str, **fields: Any) -> None:
