@@ -58,14 +58,10 @@ def main(script: str, message: Path) -> None:
     sys.argv, sys.path[0] = [script, *sys.argv[3:]], str(Path(script).parent)
     try:
         runpy.run_path(script, run_name="__main__")
-    except SystemExit as end:
-        if end.code:
-            message.write_text(f"SystemExit: {end.code}")
-            raise
     except BaseException as error:
-        told = [line for line in str(error).splitlines() if not line.startswith("\tat ")]  # the JVM's stack
-        message.write_text("\n".join([f"{type(error).__name__}: {told[0] if told else ''}", *told[1:]]))
-        raise
+        message.write_text(f"{type(error).__name__}: {error}")
+        if not isinstance(error, SystemExit) or error.code:
+            raise
     publish()
 
 

@@ -3,8 +3,8 @@
 A run sees S3 as a folder of links to the objects' files, one level a bucket. What anyone puts or deletes while it
 runs is linked or unlinked before S3 answers, so that Spark finds what boto3 has listed. What Spark writes or removes
 there becomes puts and deletes when its write is committed; a run that is killed leaves its committed writes, no more.
-Not here: awsglue, additional modules (the packages are this environment's), buckets made while a run is under way,
-a script that appends to an object in place, the job's role for what Spark itself reads and writes.
+Not here: awsglue, files and modules beside the script (the packages are this environment's), buckets made while a run
+is under way, a script that appends to an object in place, the job's role for what Spark itself reads and writes.
 """
 
 import os
@@ -18,6 +18,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ SETTINGS = {
     "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
     "spark.hadoop.fs.viewfs.overload.scheme.target.s3.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
 }
+UNSUPPORTED = {"--extra-py-files", "--extra-jars", "--extra-files", "--additional-python-modules"}
 HIDDEN = (".", "_temporary")  # what Spark has not committed
 lock = threading.RLock()
 views: list["View"] = []
@@ -63,7 +65,6 @@ class View:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.account = get_account_id()
         self.links: set[str] = set()
         with lock:
             self.buckets = list(s3._buckets.keys())
@@ -88,12 +89,19 @@ class View:
         self.links.discard(f"{bucket}/{key}")
         (self.folder / bucket / key).unlink(missing_ok=True)
 
+    def files(self) -> Iterator[tuple[str, bool]]:
+        """(bucket/key, whether it is a link) of what Spark has committed or left alone."""
+        for folder, folders, names in os.walk(self.folder):
+            folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
+            for path in (Path(folder, name) for name in names if not name.startswith(HIDDEN)):
+                yield str(path.relative_to(self.folder)), path.is_symlink()
+
     def publish(self) -> None:
         """Put what Spark has written and delete what it has removed, in this order: no reader finds less."""
         with lock:
-            found = dict(_files(str(self.folder), len(str(self.folder)) + 1))
+            found = dict(self.files())
             written = [name for name, linked in found.items() if not linked or name not in self.links]
-            removed = [name for name in self.links if name not in found]
+            removed = self.links - found.keys()
         for name in written:
             bucket, _, key = name.partition("/")
             status, _, answer = s3._put_object(bucket, key, (self.folder / name).read_bytes(), {})
@@ -116,21 +124,6 @@ def object_file(bucket: str, key: str) -> Path:
     return plain if s3._plain_path_key(key) and plain.is_file() else Path(s3._object_disk_path(bucket, key))
 
 
-def _files(folder: str, cut: int) -> Iterator[tuple[str, bool]]:
-    """(path below the top, whether it is a link) of each file that isn't hidden."""
-    try:
-        entries = list(os.scandir(folder))
-    except FileNotFoundError:  # another thread of the script has just removed it
-        return
-    for entry in entries:
-        if entry.name.startswith(HIDDEN):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(entry.path, cut)
-        else:
-            yield entry.path[cut:], entry.is_symlink()
-
-
 def run(
     job: dict[str, Any], folder: Path, arguments: dict[str, str], seconds: float, started: Callable[[int], None]
 ) -> None:
@@ -138,18 +131,19 @@ def run(
 
     `started` is told the process group. Raises JobFailed: TIMEOUT after `seconds`, FAILED with the script's error.
     """
+    if refused := UNSUPPORTED & arguments.keys():
+        raise JobFailed("FAILED", f"{', '.join(sorted(refused))} is not in the local cloud")
     view = View(folder / "s3")
     try:
-        uris = [job["Command"]["ScriptLocation"], *filter(None, arguments.get("--extra-py-files", "").split(","))]
-        paths = [view.folder / uri.strip().removeprefix("s3://") for uri in uris]
-        for path, uri in zip(paths, uris, strict=True):
-            if not path.exists():
-                raise JobFailed("FAILED", f"{uri} does not exist")
-        words = [str(paths[0].resolve()), str(folder / "message.txt"), *(w for pair in arguments.items() for w in pair)]
+        uri = job["Command"]["ScriptLocation"]
+        script = view.folder / uri.removeprefix("s3://")
+        if not script.exists():
+            raise JobFailed("FAILED", f"{uri} does not exist")
+        words = [str(script.resolve()), str(folder / "message.txt"), *(w for pair in arguments.items() for w in pair)]
         ours, theirs = socket.socketpair()
         with ours, theirs, (folder / "stdout.txt").open("w") as out, (folder / "stderr.txt").open("w") as errors:
             process = subprocess.Popen(
-                [sys.executable, str(DRIVER), *words], cwd=folder, env=environment(job, view, folder, arguments, paths),
+                [sys.executable, str(DRIVER), *words], cwd=folder, env=environment(job, view, folder, arguments),
                 stdin=theirs.fileno(), stdout=out, stderr=errors, start_new_session=True,
             )  # fmt: skip
             theirs.close()
@@ -161,7 +155,7 @@ def run(
                 kill(process.pid)
                 process.wait()
                 raise
-        spawn_background(keep_archive, folder / "classes.jsa", process.pid, thread_name="spark-classes")
+        spawn_background(keep_archive, folder, process.pid, thread_name="spark-classes")
         if code:
             told, unknown = folder / "message.txt", f"The driver ended with code {code}: see /aws-glue/jobs/error"
             raise JobFailed("FAILED", told.read_text() if told.exists() else unknown)
@@ -184,20 +178,14 @@ def attend(driver: socket.socket, view: View, deadline: float) -> None:
 
 def kill(group: int) -> None:
     """End a driver and its JVM."""
-    try:
+    with suppress(ProcessLookupError):  # it has ended by itself
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:  # it has ended by itself
-        return
 
 
-def environment(
-    job: dict[str, Any], view: View, folder: Path, arguments: dict[str, str], paths: list[Path]
-) -> dict[str, str]:
+def environment(job: dict[str, Any], view: View, folder: Path, arguments: dict[str, str]) -> dict[str, str]:
     """The driver's environment: Spark's settings, the local endpoint with the job's role, Java 17, this Python."""
-    archive = class_archive()
-    share = f"-XX:SharedArchiveFile={archive}" if archive.exists() else f"-XX:ArchiveClassesAtExit={folder}/classes.jsa"
     conf = SETTINGS | {
-        "spark.driver.extraJavaOptions": f"{JVM} {share}",
+        "spark.driver.extraJavaOptions": f"{JVM} {shared_classes(folder)}",
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
     }
     for bucket in view.buckets:
@@ -215,31 +203,46 @@ def environment(
         "JAVA_HOME": str(tools.java_home()),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_SUBMIT_ARGS": f"--master local[2] {given} {own}pyspark-shell",
-        "PYTHONPATH": os.pathsep.join(str(path) for path in paths[1:]),
         "SPARK_LOCAL_DIRS": str(folder / "spark"),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }  # fmt: skip
 
 
-def class_archive() -> Path:
-    """Where the archive of loaded classes for this Java and these jars is, or will be."""
+def shared_classes(folder: Path) -> str:
+    """The JVM's options for its archive of loaded classes. A first run leaves classes.jsa in `folder`."""
+    base, archive = archives()
+    if not base.exists():  # the wheel's Java comes without the archive of its own classes
+        made = folder / "base.jsa"
+        dump = [tools.java_home() / "bin" / "java", "-Xshare:dump", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={made}"]
+        subprocess.run(dump, check=True, capture_output=True)
+        keep(made, base)
+    if archive.exists():
+        return f"-XX:SharedArchiveFile={base}:{archive}"
+    return f"-XX:SharedArchiveFile={base} -XX:ArchiveClassesAtExit={folder}/classes.jsa"
+
+
+def archives() -> tuple[Path, Path]:
+    """Where the archives of Java's classes and of Spark's are, or will be, for this Java and these jars."""
     jars = Path(str(distribution("pyspark").locate_file("pyspark/jars")))
     name = zlib.crc32(f"{tools.java_home()} {jars} {jars.stat().st_mtime_ns}".encode())
-    return tools.ROOT / ".local" / "cache" / f"spark-{name:08x}.jsa"
+    cache = tools.ROOT / ".local" / "cache"
+    return cache / f"java-{name:08x}.jsa", cache / f"spark-{name:08x}.jsa"
 
 
-def keep_archive(made: Path, group: int) -> None:
-    """Keep the archive that a run's JVM writes while it exits, once it has exited."""
-    for _ in range(240):
-        time.sleep(0.5)
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            break
-    archive = class_archive()
+def keep(made: Path, archive: Path) -> None:
+    """Move an archive to where it is found whole or not at all."""
     if made.exists() and not archive.exists():
         archive.parent.mkdir(parents=True, exist_ok=True)
-        Path(shutil.move(made, archive.with_suffix(f".{group}"))).replace(archive)
+        Path(shutil.move(made, archive.with_suffix(f".{os.getpid()}"))).replace(archive)
+
+
+def keep_archive(folder: Path, group: int) -> None:
+    """Keep the archive that a run's JVM writes while it exits, once it has exited."""
+    with suppress(ProcessLookupError):
+        for _ in range(240):
+            os.killpg(group, 0)
+            time.sleep(0.5)
+    keep(folder / "classes.jsa", archives()[1])
 
 
 def telling(change: Callable[[View, str, str], None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -250,8 +253,7 @@ def telling(change: Callable[[View, str, str], None]) -> Callable[[Callable[...,
             with lock:
                 original(bucket, key, *rest)
                 for view in views:
-                    if view.account == get_account_id():
-                        change(view, bucket, key)
+                    change(view, bucket, key)
 
         return call
 

@@ -3,7 +3,6 @@
 import io
 import json
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +19,6 @@ SPARK = """
 import json, os, sys
 import boto3
 from pyspark.sql import SparkSession
-import helper
 
 arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 spark, s3 = SparkSession.builder.getOrCreate(), boto3.client("s3")
@@ -30,7 +28,7 @@ def keys(prefix):
     return sorted(item["Key"] for item in s3.list_objects_v2(Bucket="glue-data", Prefix=prefix)["Contents"])
 
 def curate():
-    table = spark.read.parquet(arguments["--source"]).selectExpr(f"value * {helper.FACTOR} AS value", "day")
+    table = spark.read.parquet(arguments["--source"]).selectExpr("value * 2 AS value", "day")
     table.coalesce(1).write.mode("overwrite").option("partitionOverwriteMode", "dynamic").partitionBy("day").parquet(
         "s3://glue-data/out/")
 
@@ -57,26 +55,14 @@ def parquet(**columns: list[Any]) -> bytes:
     return file.getvalue()
 
 
-def zipped(name: str, text: str) -> bytes:
-    """A zip with one file."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(name, text)
-    return file.getvalue()
-
-
-HELPER = zipped("helper.py", "FACTOR = 2")
-
-
 @pytest.fixture(scope="module")
 def glue(client: Callable[[str], Any]) -> Iterator[Any]:
-    """A Glue client, with jobs named after SCRIPTS, two days of data and a queue of what the event bus says."""
+    """A Glue client, with jobs named after SCRIPTS, two days of data and a queue of what S3 tells the event bus."""
     s3, glue, sqs = client("s3"), client("glue"), client("sqs")
     s3.create_bucket(Bucket="glue-data")
     s3.put_bucket_notification_configuration(
         Bucket="glue-data", NotificationConfiguration={"EventBridgeConfiguration": {}}
     )
-    s3.put_object(Bucket="glue-data", Key="code/helper.zip", Body=HELPER)
     for day in (1, 2):
         s3.put_object(Bucket="glue-data", Key=f"in/day={day}/a.parquet", Body=parquet(value=[day]))
     for name, script in SCRIPTS.items():
@@ -85,13 +71,12 @@ def glue(client: Callable[[str], Any]) -> Iterator[Any]:
             Name=name, Role=ROLE, GlueVersion="5.1", Timeout=5, ExecutionProperty={"MaxConcurrentRuns": 1},
             Command={"Name": "glueetl", "ScriptLocation": f"s3://glue-data/code/{name}"},
             JobRunQueuingEnabled=name == "wait.py",
-            DefaultArguments={"--source": "s3://glue-data/none/", "--extra-py-files": "s3://glue-data/code/helper.zip",
-                              "--conf": "spark.sql.ansi.enabled=true"},
+            DefaultArguments={"--source": "s3://glue-data/none/", "--conf": "spark.sql.ansi.enabled=true"},
         )  # fmt: skip
     queue = sqs.create_queue(QueueName="glue-events")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     events = client("events")
-    events.put_rule(Name="glue-events", EventPattern=json.dumps({"source": ["aws.glue", "aws.s3"]}))
+    events.put_rule(Name="glue-events", EventPattern=json.dumps({"source": ["aws.s3"]}))
     events.put_targets(Rule="glue-events", Targets=[{"Id": "queue", "Arn": arn}])
     yield glue
     events.remove_targets(Rule="glue-events", Ids=["queue"])
@@ -150,8 +135,6 @@ def test_spark_job_reads_and_writes_s3(client: Callable[[str], Any], glue: Any) 
     assert not [key for key in created if "temporary" in key or key.endswith(".crc")]
     deleted = [e["detail"]["object"]["key"] for e in events if e["detail-type"] == "Object Deleted"]
     assert day_2 in deleted
-    ended = [e["detail"] for e in events if e["detail-type"] == "Glue Job State Change"]
-    assert [(e["jobName"], e["state"], e["jobRunId"]) for e in ended] == [("spark.py", "SUCCEEDED", run_id)]
 
 
 def test_a_failing_script_says_why(client: Callable[[str], Any], glue: Any) -> None:
@@ -172,7 +155,7 @@ def test_queue_stop_and_timeout(glue: Any) -> None:
     third = glue.start_job_run(JobName="wait.py")["JobRunId"]
     answer = glue.batch_stop_job_run(JobName="wait.py", JobRunIds=[first, third, "unknown"])
     assert [done["JobRunId"] for done in answer["SuccessfulSubmissions"]] == [first, third]
-    assert answer["Errors"][0]["ErrorDetail"]["ErrorCode"] == "EntityNotFoundException"
+    assert [error["JobRunId"] for error in answer["Errors"]] == ["unknown"]
     until(glue, "wait.py", first, "STOPPED")
     until(glue, "wait.py", third, "STOPPED")
     until(glue, "wait.py", second, "RUNNING")
@@ -180,16 +163,12 @@ def test_queue_stop_and_timeout(glue: Any) -> None:
     until(glue, "wait.py", second, "STOPPED")
 
 
-def test_event_trigger_batches_and_conditional_follows(client: Callable[[str], Any], glue: Any) -> None:
+def test_event_trigger_batches(client: Callable[[str], Any], glue: Any) -> None:
     """Events start the workflow at BatchSize or after BatchWindow; its jobs get its name; one run at a time."""
     glue.create_workflow(Name="flow")
     glue.create_trigger(
-        Name="arrived", WorkflowName="flow", Type="EVENT", Actions=[{"JobName": "quick.py"}],
+        Name="arrived", WorkflowName="flow", Type="EVENT", Actions=[{"JobName": "quick.py"}, {"JobName": "fail.py"}],
         EventBatchingCondition={"BatchSize": 2, "BatchWindow": 2},
-    )  # fmt: skip
-    glue.create_trigger(
-        Name="then", WorkflowName="flow", Type="CONDITIONAL", StartOnCreation=True, Actions=[{"JobName": "fail.py"}],
-        Predicate={"Conditions": [{"LogicalOperator": "EQUALS", "JobName": "quick.py", "State": "SUCCEEDED"}]},
     )  # fmt: skip
     arn = "arn:aws:glue:us-east-1:000000000000:workflow/flow"
     events = client("events")
@@ -198,11 +177,14 @@ def test_event_trigger_batches_and_conditional_follows(client: Callable[[str], A
     events.put_targets(Rule="arrivals", Targets=[{"Id": "flow", "Arn": arn, "RoleArn": ROLE}])
 
     def runs() -> list[dict[str, Any]]:
-        return glue.get_workflow_runs(Name="flow", IncludeGraph=True)["Runs"]
+        return [run for run in glue.get_job_runs(JobName="quick.py")["JobRuns"] if run["TriggerName"] == "arrived"]
 
-    def eventually(count: int, status: str, seconds: float = 60) -> None:
+    def last() -> dict[str, Any]:
+        return glue.get_workflow(Name="flow")["Workflow"]["LastRun"]
+
+    def eventually(count: int, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
-        while [run["Status"] for run in runs()].count(status) < count:
+        while len(runs()) < count or last()["Status"] != "COMPLETED":
             assert time.monotonic() < deadline, runs()
             time.sleep(0.1)
 
@@ -214,37 +196,39 @@ def test_event_trigger_batches_and_conditional_follows(client: Callable[[str], A
     assert not runs(), "a deactivated trigger takes no events"
     for number in range(5):  # two batches and a rest: the second and third wait for the run, then go as one
         client("s3").put_object(Bucket="glue-data", Key=f"arrivals/{number}", Body=b"")
-    eventually(1, "RUNNING")
-    eventually(2, "COMPLETED")
-    first = runs()[-1]
-    assert first["Statistics"]["SucceededActions"] == 1
-    assert first["Statistics"]["FailedActions"] == 1
-    started = glue.get_job_runs(JobName="quick.py")["JobRuns"][0]
-    assert started["TriggerName"] == "arrived"
-    assert f"--WORKFLOW_NAME flow --WORKFLOW_RUN_ID {first['WorkflowRunId']}" in output(client, started["Id"])
-    assert {node["Name"] for node in first["Graph"]["Nodes"]} == {"arrived", "then", "quick.py", "fail.py"}
+    eventually(2)
     assert len(runs()) == 2
-    assert glue.get_workflow_run(Name="flow", RunId=first["WorkflowRunId"])["Run"]["Status"] == "COMPLETED"
+    client("s3").put_object(Bucket="glue-data", Key="arrivals/last", Body=b"")
+    assert len(runs()) == 2, "one event waits for another, or for BatchWindow"
+    eventually(3)
     manual = glue.start_workflow_run(Name="flow")["RunId"]
-    eventually(3, "COMPLETED")
-    assert runs()[0]["WorkflowRunId"] == manual
+    eventually(4)
+    assert last()["WorkflowRunId"] == manual
+    assert (last()["Statistics"]["SucceededActions"], last()["Statistics"]["FailedActions"]) == (1, 1)
+    started = next(run for run in runs() if run["Arguments"]["--WORKFLOW_RUN_ID"] == manual)
+    assert f"--WORKFLOW_NAME flow --WORKFLOW_RUN_ID {manual}" in output(client, started["Id"])
 
 
-def test_triggers_outside_workflows(glue: Any) -> None:
-    """StartTrigger fires an ON_DEMAND trigger; a CONDITIONAL one follows each time its predicate comes true."""
-    glue.create_trigger(Name="now", Type="ON_DEMAND", Actions=[{"JobName": "quick.py", "Arguments": {"--a": "b"}}])
-    condition = {"LogicalOperator": "EQUALS", "JobName": "quick.py", "State": "SUCCEEDED"}
-    glue.create_trigger(
-        Name="after", Type="CONDITIONAL", StartOnCreation=True, Actions=[{"JobName": "fail.py"}],
-        Predicate={"Logical": "AND", "Conditions": [condition]},
-    )  # fmt: skip
-    before = len(glue.get_job_runs(JobName="fail.py")["JobRuns"])
-    glue.start_trigger(Name="now")
-    run = next(run for run in glue.get_job_runs(JobName="quick.py")["JobRuns"] if run["TriggerName"] == "now")
-    assert run["Arguments"] == {"--a": "b"}
-    until(glue, "quick.py", run["Id"], "SUCCEEDED")
-    deadline = time.monotonic() + 10
-    while not (followed := glue.get_job_runs(JobName="fail.py")["JobRuns"][before:]):
-        assert time.monotonic() < deadline, "nothing followed"
-    assert [run["TriggerName"] for run in followed] == ["after"]
-    until(glue, "fail.py", followed[0]["Id"], "FAILED")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"Type": "CONDITIONAL"}, "a CONDITIONAL trigger is not in the local cloud"),
+        ({"Actions": [{"CrawlerName": "c"}]}, "of crawlers or outside a workflow is not in the local cloud"),
+    ],
+)
+def test_refuses_triggers_that_would_not_fire(glue: Any, change: dict[str, Any], message: str) -> None:
+    """What this local cloud doesn't do fails by its name."""
+    trigger = {"Name": "other", "WorkflowName": "flow", "Type": "EVENT", "Actions": [{"JobName": "quick.py"}]}
+    with pytest.raises(ClientError, match=message):
+        glue.create_trigger(**trigger | change)
+
+
+def test_refuses_jobs_that_would_not_run(glue: Any) -> None:
+    """A Python shell job, and modules beside a script, are refused by name."""
+    glue.create_job(
+        Name="shell", Role=ROLE, Command={"Name": "pythonshell", "ScriptLocation": "s3://glue-data/code/quick.py"}
+    )
+    with pytest.raises(ClientError, match="a pythonshell job is not in the local cloud"):
+        glue.start_job_run(JobName="shell")
+    run_id = glue.start_job_run(JobName="quick.py", Arguments={"--extra-py-files": "s3://a/b.zip"})["JobRunId"]
+    assert "--extra-py-files" in until(glue, "quick.py", run_id, "FAILED")["ErrorMessage"]
