@@ -1,11 +1,11 @@
-"""The local cloud's command line: `python -m local start|deploy|status|destroy|stop`."""
+"""The local cloud's command line: `python -m local start|deploy|status|destroy|stop`; MILLRACE_PORT sets its port."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from local import deploy, tools
-from local.cloud import DEFAULT_PORT, Cloud
+from local.cloud import Cloud
 
 
 def status(cloud: Cloud) -> str:
@@ -20,19 +20,13 @@ def status(cloud: Cloud) -> str:
 def main() -> int:
     """Run one command; the exit code is 1 when it failed or something is left over."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    parser.add_argument("command", choices=["start", "deploy", "status", "destroy", "stop", "run"])
-    parser.add_argument("--port", type=int, help=f"MILLRACE_PORT, else {DEFAULT_PORT}")
+    parser.add_argument("command", choices=["start", "deploy", "status", "destroy", "stop"])
     parser.add_argument("--state", type=Path, default=tools.ROOT / ".local")
     parser.add_argument("--stage", default="sandbox", help="the CDK stage to deploy")
-    parser.add_argument("--follow", action="store_true", help="with run: end when standard input closes")
-    parser.add_argument("--no-iam", action="store_true", help="with start: allow every call")
     options = parser.parse_args()
-    port = {"port": options.port} if options.port else {}
-    cloud = Cloud(options.state.resolve(), enforce_iam=not options.no_iam, **port)
+    cloud = Cloud(options.state.resolve())
     try:
         match options.command:
-            case "run":
-                return cloud.run(options.follow)
             case "start":
                 cloud.start()
                 print(status(cloud))

@@ -20,6 +20,7 @@ from local import server, tools
 
 DEFAULT_PORT = 4599
 START_SECONDS = 60.0
+DEPLOYMENT = "deployment.json"  # in the state folder
 FOLDERS = ("cdk", "cdk.out", "images", "jobs", "s3", "state", "tmp")
 
 
@@ -63,13 +64,15 @@ class Cloud:
         """The server's log file."""
         return self.state / "cloud.log"
 
+    @property
+    def deployment(self) -> dict[str, str]:
+        """The account, region and stage deployed, or being deployed; empty before that."""
+        file = self.state / DEPLOYMENT
+        return json.loads(file.read_text()) if file.exists() else {}
+
     def target(self) -> tuple[str, str]:
-        """The account and region of the stacks deployed, or to be: MiniStack's own until there are some."""
-        deployment = self.state / "deployment.json"
-        if not deployment.exists():
-            return "000000000000", "us-east-1"
-        facts = json.loads(deployment.read_text())
-        return facts["account"], facts["region"]
+        """The account and region of the stacks deployed; MiniStack's own until there are some."""
+        return self.deployment.get("account", "000000000000"), self.deployment.get("region", "us-east-1")
 
     def environment(self) -> dict[str, str]:
         """The environment for programs that should see this cloud, and no trace of a real account."""
@@ -105,7 +108,7 @@ class Cloud:
 
     def process(self) -> int | None:
         """The supervisor's process id, None when this cloud isn't running."""
-        path = self.state / "cloud.pid"
+        path = self.state / server.LOCK
         if not path.exists():
             return None
         with path.open() as file:
@@ -133,14 +136,13 @@ class Cloud:
         tools.check(self.state, self.port)
         for name in FOLDERS:
             shutil.rmtree(self.state / name, ignore_errors=True)
-        (self.state / "deployment.json").unlink(missing_ok=True)
+        (self.state / DEPLOYMENT).unlink(missing_ok=True)
         (self.state / "tmp").mkdir(parents=True)
-        options = [f"--state={self.state}", f"--port={self.port}"]
-        options += ["--follow"] * follow_me + ["--no-iam"] * (not self.enforce_iam)
         with self.log.open("w") as log:
             self._supervisor = subprocess.Popen(
-                [sys.executable, "-m", "local", "run", *options],
+                [sys.executable, "-m", "local.server", "supervise", *["follow"] * follow_me],
                 cwd=tools.ROOT,
+                env=self.environment() | server.settings(self.port, self.state, self.enforce_iam),
                 stdin=subprocess.PIPE if follow_me else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -167,13 +169,3 @@ class Cloud:
             time.sleep(0.05)
         if self._supervisor:
             self._supervisor.wait()
-
-    def run(self, follow: bool) -> int:
-        """Serve in the foreground until a signal, or with `follow` until standard input closes."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        with (self.state / "cloud.pid").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            print(os.getpid(), file=lock, flush=True)
-            return server.supervise(
-                self.environment() | server.settings(self.port, self.state, self.enforce_iam), follow
-            )

@@ -12,7 +12,7 @@ from pathlib import Path
 import jmespath
 
 from local import tools
-from local.cloud import Cloud
+from local.cloud import DEPLOYMENT, Cloud
 
 BOOTSTRAP_STACK = "CDKToolkit"
 LINES_IN_ERROR = 40
@@ -70,9 +70,10 @@ def deploy(cloud: Cloud, stage: str, folder: Path = tools.ROOT) -> Iterator[str]
     chosen = ("--context", f"environment={stage}", f"{stage}/*")
     yield from cdk(cloud, "synth", "--quiet", "--output", str(assembly), *chosen, folder=folder)
     account, region = target_of(assembly / f"assembly-{stage}")
-    (cloud.state / "deployment.json").write_text(json.dumps({"account": account, "region": region, "stage": stage}))
+    (cloud.state / DEPLOYMENT).write_text(json.dumps({"account": account, "region": region, "stage": stage}))
     app = ("--app", str(assembly))
-    if BOOTSTRAP_STACK not in stack_names(cloud):
+    stacks = cloud.session().client("cloudformation").describe_stacks()["Stacks"]
+    if BOOTSTRAP_STACK not in {stack["StackName"] for stack in stacks}:
         yield from cdk(cloud, "bootstrap", *app, f"aws://{account}/{region}")
     how = ("--require-approval", "never", "--method", "direct", "--progress", "events", "--concurrency", "4")
     yield from cdk(cloud, "deploy", *app, *how, f"{stage}/*")
@@ -81,9 +82,10 @@ def deploy(cloud: Cloud, stage: str, folder: Path = tools.ROOT) -> Iterator[str]
 def destroy(cloud: Cloud) -> Iterator[str]:
     """Destroy the deployed stage's stacks and then the bootstrap stack with its bucket. Yields the CLI's lines."""
     require_running(cloud)
-    deployment = json.loads((cloud.state / "deployment.json").read_text())
-    yield from cdk(cloud, "destroy", "--app", str(cloud.state / "cdk.out"), "--force", f"{deployment['stage']}/*")
-    yield from remove_bootstrap(cloud)
+    if cloud.deployment:
+        app, stage = cloud.state / "cdk.out", cloud.deployment["stage"]
+        yield from cdk(cloud, "destroy", "--app", str(app), "--force", f"{stage}/*")
+        yield from remove_bootstrap(cloud)
 
 
 def remove_bootstrap(cloud: Cloud) -> Iterator[str]:
@@ -99,11 +101,6 @@ def remove_bootstrap(cloud: Cloud) -> Iterator[str]:
     bucket.object_versions.delete()
     bucket.delete()
     yield f"{BOOTSTRAP_STACK}: destroyed, its bucket {bucket.name} too"
-
-
-def stack_names(cloud: Cloud) -> set[str]:
-    """The stacks that exist in the cloud."""
-    return {stack["StackName"] for stack in cloud.session().client("cloudformation").describe_stacks()["Stacks"]}
 
 
 def require_running(cloud: Cloud) -> None:
@@ -137,7 +134,6 @@ LISTS = (
     ("glue", "get_databases", "DatabaseList[?Name != 'default'].Name"),
     ("glue", "get_jobs", "Jobs[].Name"),
     ("glue", "get_triggers", "Triggers[].Name"),
-    ("glue", "list_workflows", "Workflows"),
     ("glue", "get_security_configurations", "SecurityConfigurations[].Name"),
     ("athena", "list_work_groups", "WorkGroups[?Name != 'primary'].Name"),
     ("athena", "list_named_queries", "NamedQueryIds"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from local import tools
 
+LOCK = "cloud.pid"  # in the state folder; the supervisor holds it locked
 STOP_SECONDS = 10
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of this process' descendants become its own children
 
@@ -38,32 +40,34 @@ def settings(port: int, state: Path, enforce_iam: bool) -> dict[str, str]:
     }
 
 
-def supervise(environment: dict[str, str], follow: bool) -> int:
+def supervise(follow: bool) -> int:
     """Run the server until a signal, or with `follow` until standard input closes; returns its exit code.
 
     Whatever way the server ends, nothing it started is left.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    command = [sys.executable, "-m", "local.server"]
-    server = subprocess.Popen(command, cwd=tools.ROOT, env=environment, stdin=subprocess.PIPE, start_new_session=True)
+    with Path(os.environ["MILLRACE_STATE"], LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        print(os.getpid(), file=lock, flush=True)
+        server = subprocess.Popen([sys.executable, "-m", "local.server"], stdin=subprocess.PIPE, start_new_session=True)
 
-    def stop(*_: object) -> None:
-        server.terminate()
-        late = threading.Timer(STOP_SECONDS, server.kill)
-        late.daemon = True
-        late.start()
+        def stop(*_: object) -> None:
+            server.terminate()
+            late = threading.Timer(STOP_SECONDS, server.kill)
+            late.daemon = True
+            late.start()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stop)
-    if follow:
-        at_end_of_input(stop)
-    code = server.wait()
-    with contextlib.suppress(ChildProcessError):  # none is left
-        while True:
-            kill_descendants()
-            os.waitpid(-1, os.WNOHANG)
-            time.sleep(0.01)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, stop)
+        if follow:
+            at_end_of_input(stop)
+        code = server.wait()
+        with contextlib.suppress(ChildProcessError):  # none is left
+            while True:
+                kill_descendants()
+                os.waitpid(-1, os.WNOHANG)
+                time.sleep(0.01)
     return code
 
 
@@ -99,8 +103,10 @@ def end_with_supervisor() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def main() -> None:
-    """Install the hooks, then serve until SIGTERM. `supervise` starts this process and prepares its environment."""
+def main() -> int:
+    """Install the hooks, then serve until SIGTERM: `supervise` starts this. With the argument "supervise", do that."""
+    if "supervise" in sys.argv:
+        return supervise(follow="follow" in sys.argv)
     at_end_of_input(end_with_supervisor)
     from ministack.app import main as serve
 
@@ -108,10 +114,10 @@ def main() -> None:
 
     for hook in (loopback, cloudformation, events, codebuild, firehose, glue, athena, sagemaker):
         hook.install()
-
     sys.argv = ["ministack"]
     serve()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

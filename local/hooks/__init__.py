@@ -21,17 +21,13 @@ def swap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
     Raises RuntimeError when the name isn't there: the emulator isn't the version the hook was written for.
     """
-    present = name in owner if isinstance(owner, dict) else hasattr(owner, name)
-    if not present:
-        where = getattr(owner, "__name__", "a table")
+    table = owner if isinstance(owner, dict) else vars(owner)
+    if name not in table:
         raise RuntimeError(
-            f"{where} has no {name!r}: the hooks fit {EMULATOR}. Install the pinned requirements-dev.txt, "
-            "or adapt the hook that patches it to the version installed."
+            f"{getattr(owner, '__name__', 'a table')} has no {name!r}: the hooks fit {EMULATOR}. Install the pinned "
+            "requirements-dev.txt, or adapt the hook that patches it to the version installed."
         )
-    if isinstance(owner, dict):
-        owner[name] = make(owner[name])
-    else:
-        setattr(owner, name, make(getattr(owner, name)))
+    table[name] = make(table[name])
 
 
 def client(service: str) -> Any:

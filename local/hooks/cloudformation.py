@@ -141,7 +141,6 @@ def install() -> None:
         swap(glue, name, lambda original: keeping(original, glue._jobs, GLUE_JOB))
     for name in ("_create_trigger", "_update_trigger"):
         swap(glue, name, lambda original: keeping(original, glue._triggers, GLUE_TRIGGER))
-    swap(glue, "_handle_request_sync", listing_workflows)
     swap(cloudformation, "handle_request", answering_when_settled)
 
 
@@ -191,25 +190,11 @@ def keeping(original: Callable[[Properties], Any], table: Any, lost: Properties)
     return call
 
 
-def listing_workflows(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Glue's ListWorkflows, which tells what a destroy left behind."""
-    from ministack.core.responses import json_response
-    from ministack.services import glue
-
-    def handle(method: str, path: str, headers: dict[str, str], *rest: Any) -> Any:
-        if headers.get("x-amz-target") == "AWSGlue.ListWorkflows":
-            return json_response({"Workflows": [*glue._workflows]})
-        return original(method, path, headers, *rest)
-
-    return handle
-
-
 def answering_when_settled(original: Callable[..., Any]) -> Callable[..., Any]:
     """DescribeStacks of a stack in progress answers once it has settled, or as it is after SETTLE_SECONDS.
 
     The CDK CLI asks every five seconds: stacks that take one second here would take five each.
     """
-
     from ministack.services.cloudformation.handlers import _resolve_stack
 
     async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
