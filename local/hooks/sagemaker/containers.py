@@ -6,7 +6,6 @@
 import atexit
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +73,7 @@ def fresh_folder(*names: str) -> Path:
 def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Path, log: tuple[str, str]) -> Container:
     """Run a command of an image with `base` as its /opt/ml and its output in a log group's stream.
 
-    Paths in the command and the environment become this machine's. Raises SageMakerError.
+    Its program finds that folder in SAGEMAKER_BASE_DIR. Raises SageMakerError.
     """
     from local.hooks import codebuild
 
@@ -83,11 +81,6 @@ def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Pa
         root, own = codebuild.image_root(image), codebuild.image_env(image)
     except FileNotFoundError as missing:
         raise SageMakerError("ClientError", str(missing)) from None
-
-    def here(text: str) -> str:
-        inside = root / text.removeprefix("/")
-        found = text.startswith("/") and inside.exists()
-        return str(inside) if found else re.sub(r"(^|=)/opt/ml(?=/|$)", rf"\g<1>{base}", text)
 
     programs = [str(root / "usr/local/bin"), str(Path(sys.executable).parent), own["PATH"]]
     variables = {
@@ -100,13 +93,12 @@ def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Pa
         "AWS_DEFAULT_REGION": get_region(),
         "AWS_ACCESS_KEY_ID": get_account_id(),
         "AWS_SECRET_ACCESS_KEY": "local",
-        **{name: here(value) for name, value in environment.items()},
+        **environment,
         "SAGEMAKER_BASE_DIR": str(base),
     }
-    program, *rest = map(here, argv)
     try:
         process = subprocess.Popen(
-            [shutil.which(program, path=variables["PATH"]) or program, *rest],
+            argv,  # looked for in the PATH of `env`
             cwd=base,
             env=variables,
             stdin=subprocess.DEVNULL,
@@ -148,19 +140,16 @@ def s3(uri: str) -> Iterator[tuple[Any, str, str]]:
 def download(uri: str, folder: Path) -> None:
     """Copy the object, or every object below the prefix, into a folder. Raises SageMakerError, also for none."""
     with s3(uri) as (service, bucket, prefix):
-        below = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
-        keys = service.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix).search("Contents[].Key")
-        targets = {
-            key: folder / (Path(key).name if key == prefix else key.removeprefix(below))
-            for key in keys
-            if key and not key.endswith("/") and (key == prefix or key.startswith(below))
-        }
-        if not targets:
+        pages = service.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        below = prefix.rstrip("/") + "/"
+        files = [key for key in keys if key == prefix or (key.startswith(below) and not key.endswith("/"))]
+        if not files:
             raise SageMakerError("ClientError", f"No S3 objects found under S3 URL {uri}.")
-        for target in targets.values():
+        for key in files:
+            target = folder / (key.removeprefix(below) if key.startswith(below) else Path(key).name)
             target.parent.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda item: service.download_file(bucket, item[0], str(item[1])), targets.items()))
+            service.download_file(bucket, key, str(target))
 
 
 def upload(uri: str, folder: Path) -> None:

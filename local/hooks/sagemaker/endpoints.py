@@ -6,10 +6,9 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
-from ministack.core.concurrency import run_reentrant
+from ministack.core.concurrency import run_reentrant, spawn_background
 
 from local.hooks.sagemaker import api, containers, store
 from local.hooks.sagemaker.api import Answer, failure, operation
@@ -36,14 +35,14 @@ class Server:
             time.sleep(0.02)
         self.container.end()
 
-    def request(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any, bytes]:
-        """Status, headers and body of an HTTP exchange. Each has its own connection: a kept one may be closing."""
+    def request(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
+        """Status, content type and body of an answer. Each has its own connection: a kept one may be closing."""
         with contextlib.closing(
             http.client.HTTPConnection("127.0.0.1", self.port, timeout=MODEL_SECONDS)
         ) as connection:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
-            return response.status, response.headers, response.read()
+            return response.status, response.getheader("Content-Type", ""), response.read()
 
     def await_ping(self) -> None:
         """Return once GET /ping answers 200. Raises SageMakerError when the container ends or takes too long."""
@@ -54,9 +53,10 @@ class Server:
                     return
             time.sleep(0.05)
         self.container.end()
-        raise invalid(
+        raise SageMakerError(
+            "ClientError",
             f"The primary container for production variant {self.variant} did not pass the ping health check. "
-            "Its log ends with:\n" + "\n".join(self.container.tail)
+            "Its log ends with:\n" + "\n".join(self.container.tail),
         )
 
 
@@ -70,8 +70,7 @@ def create_endpoint_config(request: Record) -> Record:
     if len(request["ProductionVariants"]) > 1:
         raise invalid("CreateEndpointConfig: the local cloud serves one production variant.")
     store.find("Model", request["ProductionVariants"][0].get("ModelName", ""))
-    record = store.create("EndpointConfig", request["EndpointConfigName"], request)
-    return {"EndpointConfigArn": record["EndpointConfigArn"]}
+    return store.create("EndpointConfig", request["EndpointConfigName"], request)
 
 
 @operation("CreateEndpoint", "EndpointName EndpointConfigName Tags")
@@ -96,14 +95,13 @@ def update_endpoint(request: Record) -> Record:
 def delete_endpoint(request: Record) -> Record:
     """Remove an endpoint and end its container."""
     with store.lock:
-        record = _idle(request["EndpointName"])
-        store.delete("Endpoint", record["EndpointArn"])
+        record = store.delete("Endpoint", _idle(request["EndpointName"])["EndpointArn"])
     api.change("Endpoint", record, "Deleting")
     with _traffic:
         server = _live.pop(record["EndpointArn"], None)
     if server:
-        store.work(record["EndpointArn"], server.retire)
-    return {}
+        spawn_background(server.retire, thread_name="sagemaker-retire")
+    return record
 
 
 def _idle(name: str) -> Record:
@@ -114,26 +112,26 @@ def _idle(name: str) -> Record:
 
 
 def _deploy_later(record: Record, status: str, config: Record) -> Record:
+    """Deploy a configuration on a thread of its own; a failure leaves what serves as it is."""
+    arn = record["EndpointArn"]
+
+    def ended(reason: str) -> None:
+        api.change("Endpoint", record, "InService" if arn in _live else "Failed", FailureReason=reason or None)
+
     api.change("Endpoint", record, status)
-    store.work(record["EndpointArn"], _deploy, record, config)
-    return {"EndpointArn": record["EndpointArn"]}
+    store.work(arn, lambda: _deploy(record, config), ended)
+    return record
 
 
 def _deploy(record: Record, config: Record) -> None:
-    """Start a configuration's container, then exchange it for the one that serves; a failure leaves that be."""
-    arn = record["EndpointArn"]
-    try:
-        fresh = _start(record["EndpointName"], config["ProductionVariants"][0])
-        fresh.await_ping()
-    except SageMakerError as error:
-        api.change("Endpoint", record, "InService" if arn in _live else "Failed", FailureReason=str(error)[:1024])
-        return
+    """Start a configuration's container, then exchange it for the one that serves."""
+    fresh = _start(record["EndpointName"], config["ProductionVariants"][0])
+    fresh.await_ping()
     with _traffic:
-        old = _live.get(arn)
-        _live[arn] = fresh
-    record.pop("FailureReason", None)
-    shown = {"EndpointConfigName": config["EndpointConfigName"], "ProductionVariants": [{"VariantName": fresh.variant}]}
-    api.change("Endpoint", record, "InService", **shown)
+        old = _live.get(record["EndpointArn"])
+        _live[record["EndpointArn"]] = fresh
+    record["EndpointConfigName"] = config["EndpointConfigName"]
+    record["ProductionVariants"] = [{"VariantName": fresh.variant}]
     if old:
         old.retire()
 
@@ -157,32 +155,26 @@ def _start(endpoint: str, variant: Record) -> Server:
 
 async def invoke(path: str, headers: dict[str, str], body: bytes) -> Answer:
     """Answer InvokeEndpoint with what the endpoint's container answers, or a ModelError."""
-    name, _, action = unquote(path).removeprefix("/endpoints/").partition("/")
-    other = [key for key in headers if key.startswith("x-amzn-sagemaker-")]
-    if other or action != "invocations":
-        message = f"SageMaker Runtime {' '.join([path, *other])} is not in local/hooks/sagemaker."
-        return failure("ValidationError", message)
-    arn = store.arn("Endpoint", name)
+    name = unquote(path).removeprefix("/endpoints/").removesuffix("/invocations")
     with _traffic:
-        if server := _live.get(arn):
+        if server := _live.get(store.arn("Endpoint", name)):
             server.busy += 1
     if not server:
-        return failure("ValidationError", f"Endpoint {name} of account {arn.split(':')[4]} not found.")
+        return failure("ValidationError", f"Endpoint {name} not found.")
     passed = {key: value for key, value in headers.items() if key in ("content-type", "accept")}
     try:
-        status, answer, payload = await run_reentrant(server.request, "POST", "/invocations", passed, body)
+        status, kind, payload = await run_reentrant(server.request, "POST", "/invocations", passed, body)
     except (OSError, http.client.HTTPException) as error:
-        status, answer, payload = 500, {}, repr(error).encode()
+        status, kind, payload = 500, "", repr(error).encode()
     finally:
         with _traffic:
             server.busy -= 1
     if status >= 300:
         text = payload.decode(errors="replace")
-        message = f'Received {"server" if status >= 500 else "client"} error ({status}) with message "{text}".'
+        message = f"The container answered {status}: {text}"
         return failure("ModelError", message, 424, OriginalStatusCode=status, OriginalMessage=text)
     # In lower case: MiniStack rewrites a "Content-Type" to what the control plane's protocol has.
-    own = {"content-type": answer["Content-Type"]} if "Content-Type" in answer else {}
-    return 200, {**own, "x-amzn-invoked-production-variant": server.variant}, payload
+    return 200, {"content-type": kind, "x-amzn-invoked-production-variant": server.variant}, payload
 
 
 def clear() -> None:

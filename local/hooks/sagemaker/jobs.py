@@ -15,8 +15,6 @@ from local.hooks.sagemaker import api, containers, store
 from local.hooks.sagemaker.api import operation
 from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 
-HOSTS = {"current_host": "localhost", "hosts": ["localhost"]}  # SageMaker's own name, algo-1, does not resolve here
-
 
 @operation(
     "CreateTrainingJob",
@@ -25,8 +23,6 @@ HOSTS = {"current_host": "localhost", "hosts": ["localhost"]}  # SageMaker's own
 )
 def create_training_job(request: Record) -> Record:
     """Start a training job."""
-    if "TrainingImage" not in request["AlgorithmSpecification"]:
-        raise invalid("CreateTrainingJob: the local cloud needs a TrainingImage.")
     folder = f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{request['TrainingJobName']}/output"
     return _create("TrainingJob", request, _train, ModelArtifacts={"S3ModelArtifacts": f"{folder}/model.tar.gz"})
 
@@ -44,34 +40,28 @@ def create_processing_job(request: Record) -> Record:
 
 
 def _create(noun: str, request: Record, work: Callable[[Record], None], **fields: Any) -> Record:
-    record = store.create(noun, request[f"{noun}Name"], request, **fields)
-    api.change(noun, record, "InProgress", SecondaryStatus="Starting")
-    store.work(record[f"{noun}Arn"], _supervise, noun, record, work)
-    return {f"{noun}Arn": record[f"{noun}Arn"]}
+    """Store a job and start what does its work."""
+    record, edge = store.create(noun, request[f"{noun}Name"], request, **fields), noun.removesuffix("Job")
 
+    def ended(reason: str) -> None:
+        status = ("Stopped" if reason.startswith("MaxRuntimeExceeded") else "Failed") if reason else "Completed"
+        also = {"SecondaryStatus": status, "FailureReason": reason or None, f"{edge}EndTime": time.time()}
+        api.change(noun, record, status, **also)
 
-def _supervise(noun: str, record: Record, work: Callable[[Record], None]) -> None:
-    """Run a job to its end and record how it ended."""
-    edge = noun.removesuffix("Job")
-    record[f"{edge}StartTime"] = time.time()
-    status, reason = "Failed", "InternalServerError: the local cloud's log says more."
-    try:
-        work(record)
-        status, reason = "Completed", ""
-    except subprocess.TimeoutExpired as late:
-        status, reason = "Stopped", f"MaxRuntimeExceeded: its MaxRuntimeInSeconds, {late.timeout}, are over."
-    except SageMakerError as error:
-        reason = f"{error.code}: {error}"[:1024]
-    finally:
-        also = {"FailureReason": reason} if reason else {}
-        api.change(noun, record, status, SecondaryStatus=status, **{f"{edge}EndTime": time.time()}, **also)
+    api.change(noun, record, "InProgress", SecondaryStatus="Starting", **{f"{edge}StartTime": time.time()})
+    store.work(record[f"{noun}Arn"], lambda: work(record), ended)
+    return record
 
 
 def _execute(noun: str, record: Record, image: str, argv: list[str], base: Path, said: Path) -> None:
-    """Run the container to its end. Raises TimeoutExpired, or SageMakerError with what it left in the file `said`."""
+    """Run the container to its end. Raises SageMakerError, with what it left in the file `said` if it failed."""
     group, stream = f"/aws/sagemaker/{noun}s", f"{record[f'{noun}Name']}/algo-1-{int(time.time())}"
     container = containers.start(image, argv, record.get("Environment", {}), base, (group, stream))
-    code = container.wait(record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds"))
+    limit = record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+    try:
+        code = container.wait(limit)
+    except subprocess.TimeoutExpired:
+        raise SageMakerError("MaxRuntimeExceeded", f"its MaxRuntimeInSeconds, {limit}, are over.") from None
     if code:
         message = said.read_text(errors="replace") if said.exists() else "\n".join(container.tail)
         raise SageMakerError("AlgorithmError", f"{message[-800:]}, exit code: {code}. Log: {group} {stream}")
@@ -85,22 +75,17 @@ def _write(path: Path, content: Any) -> None:
 def _train(record: Record) -> None:
     """docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html"""
     base = containers.fresh_folder("training", record["TrainingJobName"])
-    for name in ("model", "output/data"):
-        (base / name).mkdir(parents=True)
-    channels = {channel["ChannelName"]: channel for channel in record.get("InputDataConfig", ())}
-    for name, channel in channels.items():
-        (base / "input/data" / name).mkdir(parents=True)
-        containers.download(channel["DataSource"]["S3DataSource"]["S3Uri"], base / "input/data" / name)
+    for name in ("model", "output"):
+        (base / name).mkdir()
+    for channel in record.get("InputDataConfig", ()):
+        folder = base / "input/data" / channel["ChannelName"]
+        folder.mkdir(parents=True)
+        containers.download(channel["DataSource"]["S3DataSource"]["S3Uri"], folder)
     _write(base / "input/config/hyperparameters.json", record.get("HyperParameters", {}))
-    _write(base / "input/config/inputdataconfig.json", {name: {"TrainingInputMode": "File"} for name in channels})
-    _write(base / "input/config/resourceconfig.json", HOSTS)
     algorithm = record["AlgorithmSpecification"]
     argv = [*algorithm.get("ContainerEntrypoint", ["train"]), *algorithm.get("ContainerArguments", ())]
     _execute("TrainingJob", record, algorithm["TrainingImage"], argv, base, base / "output/failure")
-    artifacts = record["ModelArtifacts"]["S3ModelArtifacts"]
-    containers.pack(artifacts, base / "model")
-    if any((base / "output/data").iterdir()):
-        containers.pack(artifacts.replace("model.tar.gz", "output.tar.gz"), base / "output/data")
+    containers.pack(record["ModelArtifacts"]["S3ModelArtifacts"], base / "model")
     shutil.rmtree(base)  # a failed job's folder stays, to look into
 
 
@@ -109,13 +94,10 @@ def _process(record: Record) -> None:
     base = containers.fresh_folder("processing", record["ProcessingJobName"])
 
     def folder(path: str) -> Path:
-        if not path.startswith("/opt/ml/processing/"):
-            raise SageMakerError("ClientError", f"LocalPath {path!r} does not start with /opt/ml/processing/.")
-        found = base / path.removeprefix("/opt/ml/")
+        found = base / path.removeprefix("/opt/ml").lstrip("/")
         found.mkdir(parents=True, exist_ok=True)
         return found
 
-    _write(base / "config/resourceconfig.json", HOSTS)
     _write(base / "config/processingjobconfig.json", api.describe("ProcessingJob", record))
     (base / "output").mkdir()
     for item in record.get("ProcessingInputs", ()):

@@ -6,10 +6,9 @@ sagemaker-model-building-pipeline-definition-JSON-schema
 
 import json
 import operator
-import random
 import re
-import string
 import time
+import uuid
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -33,8 +32,10 @@ def ordered(steps: list[Record]) -> list[Record]:
     named = {step["Name"]: step for step in steps}
     if len(named) < len(steps):
         raise invalid("PipelineDefinition: the names of steps must be unique.")
-    needs = {name: {*re.findall(r'"Get": "Steps\.([^.\["]+)', json.dumps(step))} for name, step in named.items()}
-    waits = {name: {*step.get("DependsOn", ()), *(needs[name] & named.keys())} for name, step in named.items()}
+    waits = {}
+    for name, step in named.items():
+        mentioned = re.findall(r'"Get": "Steps\.([^.\["]+)', json.dumps(step))
+        waits[name] = {*step.get("DependsOn", ()), *(named.keys() & mentioned)}
     try:
         return [named[name] for name in TopologicalSorter(waits).static_order()]
     except CycleError as error:
@@ -100,8 +101,8 @@ class Execution:
                 self.results[step["Name"]] = STEPS[step["Type"]](self, step, entry)
                 entry["StepStatus"] = "Succeeded"
             except SageMakerError as error:
-                entry |= {"StepStatus": "Failed", "FailureReason": str(error)[:1024]}
-                raise SageMakerError(error.code, f"{step['Name']}: {error}") from error
+                entry |= {"StepStatus": "Failed", "FailureReason": error.reason}
+                raise SageMakerError("Step failure", f"{step['Name']}: {error.reason}") from error
             finally:
                 entry["EndTime"] = time.time()
             if step["Type"] == "Condition":
@@ -111,12 +112,12 @@ class Execution:
     def job(self, step: Record, entry: Record) -> Record:
         """Run a job to its end."""
         noun, identity = f"{step['Type']}Job", self.record["PipelineExecutionId"]
-        name = f"pipelines-{identity}-{step['Name'][:28]}-{_random(10)}"
+        name = f"pipelines-{identity}-{step['Name'][:28]}-{uuid.uuid4().hex[:10]}"
         arn = api.call(f"Create{noun}", {**self.resolve(step["Arguments"]), f"{noun}Name": name})[f"{noun}Arn"]
         entry["Metadata"] = {noun: {"Arn": arn}}
         record = store.settled(noun, arn)
         if record[f"{noun}Status"] != "Completed":
-            raise invalid(record["FailureReason"])
+            raise SageMakerError(*record["FailureReason"].split(": ", 1))
         return api.describe(noun, record) | {"PropertyFiles": step.get("PropertyFiles", [])}
 
     def register(self, step: Record, entry: Record) -> Record:
@@ -175,16 +176,11 @@ STEPS: dict[str, Callable[[Execution, Record, Record], Record]] = {
 OWN = "PipelineName PipelineDisplayName PipelineDescription PipelineDefinition RoleArn"
 
 
-def _random(length: int) -> str:
-    return "".join(random.choices(string.ascii_lowercase + string.digits, k=length))  # noqa: S311
-
-
 @operation("CreatePipeline", f"{OWN} ClientRequestToken Tags")
 def create(request: Record) -> Record:
     """Store a pipeline."""
     parse(request.get("PipelineDefinition", ""))
-    record = store.create("Pipeline", request["PipelineName"], request, PipelineStatus="Active")
-    return {"PipelineArn": record["PipelineArn"]}
+    return store.create("Pipeline", request["PipelineName"], request, PipelineStatus="Active")
 
 
 @operation("UpdatePipeline", OWN)
@@ -194,7 +190,7 @@ def update(request: Record) -> Record:
     if "PipelineDefinition" in request:
         parse(request["PipelineDefinition"])
     record.update(request, PipelineName=record["PipelineName"], LastModifiedTime=time.time())
-    return {"PipelineArn": record["PipelineArn"]}
+    return record
 
 
 @operation("StartPipelineExecution", "PipelineName PipelineParameters ClientRequestToken")
@@ -203,9 +199,13 @@ def start(request: Record) -> Record:
     pipeline = store.find("Pipeline", request["PipelineName"])
     for known in api.selected("PipelineExecution", {"PipelineName": pipeline["PipelineName"]}):
         if known["ClientRequestToken"] == request["ClientRequestToken"]:
-            return {"PipelineExecutionArn": known["PipelineExecutionArn"]}
+            return known
     definition = parse(pipeline["PipelineDefinition"])
-    parameters, identity, now = typed(definition, request.get("PipelineParameters", [])), _random(12), time.time()
+    parameters, identity, now = (
+        typed(definition, request.get("PipelineParameters", [])),
+        uuid.uuid4().hex[:12],
+        time.time(),
+    )
     record = store.create(
         "PipelineExecution",
         f"{pipeline['PipelineName']}/execution/{identity}",
@@ -216,33 +216,22 @@ def start(request: Record) -> Record:
         PipelineExecutionSteps=[],
     )
     _change(record, "Executing")
-    store.work(record["PipelineExecutionArn"], _supervise, record, definition["Steps"], parameters)
-    return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
+    store.work(
+        record["PipelineExecutionArn"],
+        lambda: Execution(record, parameters).run(definition["Steps"]),
+        lambda reason: _change(record, "Failed" if reason else "Succeeded", reason),
+    )
+    return record
 
 
-def _supervise(record: Record, steps: list[Record], parameters: Record) -> None:
-    """Run an execution to its end and record how it ended."""
-    status, reason = "Failed", "InternalServerError: the local cloud's log says more."
-    try:
-        Execution(record, parameters).run(steps)
-        status, reason = "Succeeded", ""
-    except SageMakerError as error:
-        reason = f"Step failure: One or multiple steps failed. {error}"[:1024]
-    finally:
-        _change(record, status, **({"FailureReason": reason} if reason else {}))
-
-
-def _change(record: Record, status: str, **fields: Any) -> None:
+def _change(record: Record, status: str, reason: str = "") -> None:
     """Change an execution's status and emit the event."""
     detail = {"currentPipelineExecutionStatus": status, "executionStartTime": store.iso(record["StartTime"])}
     if previous := record.get("PipelineExecutionStatus"):
         detail |= {"previousPipelineExecutionStatus": previous, "executionEndTime": store.iso(time.time())}
-    named = ("PipelineExecutionDisplayName", "PipelineArn", "PipelineExecutionArn")
-    detail |= {f"p{key[1:]}": record[key] for key in named}
-    record.update(fields, PipelineExecutionStatus=status, LastModifiedTime=time.time())
-    store.emit(
-        "Model Building Pipeline Execution Status Change", detail, record["PipelineArn"], record["PipelineExecutionArn"]
-    )
+    arns = {"pipelineArn": record["PipelineArn"], "pipelineExecutionArn": record["PipelineExecutionArn"]}
+    record.update(PipelineExecutionStatus=status, FailureReason=reason or None, LastModifiedTime=time.time())
+    store.emit("Model Building Pipeline Execution Status Change", detail | arns, *arns.values())
 
 
 @operation("ListPipelineExecutionSteps", "PipelineExecutionArn MaxResults NextToken SortOrder")

@@ -17,15 +17,14 @@ def create_model(request: Record) -> Record:
         approval = store.find("ModelPackage", package)["ModelApprovalStatus"]
         if approval != "Approved":
             raise invalid(f"CreateModel: {package} is {approval}, not Approved.")
-    return {"ModelArn": store.create("Model", request["ModelName"], request)["ModelArn"]}
+    return store.create("Model", request["ModelName"], request)
 
 
 @operation("CreateModelPackageGroup", "ModelPackageGroupName ModelPackageGroupDescription Tags")
 def create_group(request: Record) -> Record:
     """Store a group."""
     done = {"ModelPackageGroupStatus": "Completed", "LastVersion": 0}
-    group = store.create("ModelPackageGroup", request["ModelPackageGroupName"], request, **done)
-    return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
+    return store.create("ModelPackageGroup", request["ModelPackageGroupName"], request, **done)
 
 
 @operation("DeleteModelPackageGroup", "ModelPackageGroupName")
@@ -35,8 +34,7 @@ def delete_group(request: Record) -> Record:
         if api.selected("ModelPackage", request):
             message = f"{request['ModelPackageGroupName']} still contains model packages: delete each of them first."
             raise SageMakerError("ConflictException", message)
-        store.delete("ModelPackageGroup", request["ModelPackageGroupName"])
-    return {}
+        return store.delete("ModelPackageGroup", request["ModelPackageGroupName"])
 
 
 @operation(
@@ -61,7 +59,7 @@ def create_package(request: Record) -> Record:
     )
     del record["ModelPackageName"]  # a versioned package has none
     api.announce("ModelPackage", record, store.iso)
-    return {"ModelPackageArn": record["ModelPackageArn"]}
+    return record
 
 
 @operation("UpdateModelPackage", "ModelPackageArn ModelApprovalStatus ApprovalDescription")
@@ -71,4 +69,4 @@ def update_package(request: Record) -> Record:
     changed = sorted(request.keys() - {"ModelPackageArn"})
     record.update(request, LastModifiedTime=time.time())
     api.announce("ModelPackage", record, store.iso, UpdatedModelPackageFields=changed)
-    return {"ModelPackageArn": record["ModelPackageArn"]}
+    return record

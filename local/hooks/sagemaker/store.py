@@ -19,11 +19,12 @@ _workers: dict[str, threading.Thread] = {}  # ARN -> what works on its record
 
 
 class SageMakerError(Exception):
-    """An error the client gets, or the reason why a job or a step fails: AWS's code and a message."""
+    """An error the client gets, or the reason why something fails later: AWS's code and a message."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+        self.reason = f"{code}: {message}"[:1024]
 
 
 def invalid(message: str) -> SageMakerError:
@@ -53,14 +54,10 @@ def create(noun: str, name: str, request: Record, **fields: Any) -> Record:
     return record
 
 
-def lookup(noun: str, reference: str) -> Record | None:
-    """The record of a name or an ARN, None when there is none."""
-    return _records.get((noun, reference if reference.startswith("arn:") else arn(noun, reference)))
-
-
 def find(noun: str, reference: str) -> Record:
     """The record of a name or an ARN. Raises ResourceNotFound."""
-    if (record := lookup(noun, reference)) is None:
+    record = _records.get((noun, reference if reference.startswith("arn:") else arn(noun, reference)))
+    if record is None:
         raise SageMakerError("ResourceNotFound", f'Could not find {split(noun, " ").lower()} "{reference}".')
     return record
 
@@ -70,15 +67,26 @@ def records(noun: str) -> list[Record]:
     return [record for (kind, _), record in _records.items() if kind == noun]
 
 
-def delete(noun: str, reference: str) -> None:
-    """Remove a record. Raises ResourceNotFound."""
+def delete(noun: str, reference: str) -> Record:
+    """Remove a record and answer it. Raises ResourceNotFound."""
     with lock:
-        del _records[noun, find(noun, reference)[f"{noun}Arn"]]
+        return _records.pop((noun, find(noun, reference)[f"{noun}Arn"]))
 
 
-def work(arn: str, function: Callable[..., None], *arguments: Any) -> None:
-    """Run what changes a record on a thread of its own."""
-    _workers[arn] = spawn_background(function, *arguments, thread_name=arn.rpartition(":")[2])
+def work(arn: str, function: Callable[[], None], ended: Callable[[str], None]) -> None:
+    """Run what changes a record on a thread of its own, then `ended` with the reason of a failure, or with ""."""
+
+    def supervised() -> None:
+        reason = "InternalServerError: the local cloud's log says more."
+        try:
+            function()
+            reason = ""
+        except SageMakerError as error:
+            reason = error.reason
+        finally:
+            ended(reason)
+
+    _workers[arn] = spawn_background(supervised, thread_name=arn.rpartition(":")[2])
 
 
 def settled(noun: str, arn: str) -> Record:
