@@ -109,21 +109,17 @@ def require_running(cloud: Cloud) -> None:
         raise tools.ToolError(f"No local cloud answers at {cloud.endpoint}: `python -m local start` first.")
 
 
-def unless(name: str, *starts: str) -> str:
-    """A JMESPath filter of items whose `name` starts otherwise: AWS's own and MiniStack's defaults don't count."""
-    return " && ".join(f"!starts_with({name}, '{start}')" for start in starts)
-
-
 # Glue and SageMaker make these for all jobs of an account: no stack owns them, here or in AWS.
-JOB_LOGS = ("/aws-glue/jobs/", "/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs")
-# service, operation, JMESPath to the names; of the services that the stacks and CDK's bootstrap use
+JOB_LOGS = "starts_with(@, '/aws-glue/jobs/') || starts_with(@, '/aws/sagemaker/') && ends_with(@, 'Jobs')"
+# Service, operation, JMESPath to the names, of the services that the stacks and CDK's bootstrap use. AWS's own and
+# MiniStack's default resources don't count.
 LISTS = (
     ("s3", "list_buckets", "Buckets[].Name"),
-    ("kms", "list_aliases", f"Aliases[?{unless('AliasName', 'alias/aws/')}].AliasName"),
+    ("kms", "list_aliases", "Aliases[?!starts_with(AliasName, 'alias/aws/')].AliasName"),
     ("lambda", "list_functions", "Functions[].FunctionName"),
-    ("logs", "describe_log_groups", f"logGroups[?{unless('logGroupName', *JOB_LOGS)}].logGroupName"),
-    ("iam", "list_roles", f"Roles[?{unless('Path', '/aws-service-role/')}].RoleName"),
-    ("ssm", "describe_parameters", f"Parameters[?{unless('Name', '/aws/')}].Name"),
+    ("logs", "describe_log_groups", f"logGroups[].logGroupName | [?!({JOB_LOGS})]"),
+    ("iam", "list_roles", "Roles[?!starts_with(Path, '/aws-service-role/')].RoleName"),
+    ("ssm", "describe_parameters", "Parameters[?!starts_with(Name, '/aws/')].Name"),
     ("ec2", "describe_vpcs", "Vpcs[?!IsDefault].VpcId"),
     ("ec2", "describe_vpc_endpoints", "VpcEndpoints[].VpcEndpointId"),
     ("ec2", "describe_flow_logs", "FlowLogs[].FlowLogId"),

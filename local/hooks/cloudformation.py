@@ -90,16 +90,6 @@ def bucket_encryption(name: str, encryption: Properties) -> None:
             client("s3").put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": rules})
 
 
-def stream_encryption(name: str, encryption: Properties) -> None:
-    """Starts it."""
-    client("kinesis").start_stream_encryption(StreamName=name, **encryption)
-
-
-def topic_key(arn: str, key: str) -> None:
-    """Sets the attribute."""
-    client("sns").set_topic_attributes(TopicArn=arn, AttributeName="KmsMasterKeyId", AttributeValue=key)
-
-
 def build_logs(name: str, logs: Properties) -> None:
     """Into the project's record: MiniStack's API has no place for it."""
     from ministack.services import codebuild
@@ -111,8 +101,16 @@ def build_logs(name: str, logs: Properties) -> None:
 # type -> the property it loses, and what sets it, given the physical id and the value; Fn::GetAtt knows it too
 LOST: dict[str, tuple[str, Callable[[str, Any], object]]] = {
     "AWS::S3::Bucket": ("BucketEncryption", bucket_encryption),
-    "AWS::Kinesis::Stream": ("StreamEncryption", stream_encryption),
-    "AWS::SNS::Topic": ("KmsMasterKeyId", topic_key),
+    "AWS::Kinesis::Stream": (
+        "StreamEncryption",
+        lambda name, encryption: client("kinesis").start_stream_encryption(StreamName=name, **encryption),
+    ),
+    "AWS::SNS::Topic": (
+        "KmsMasterKeyId",
+        lambda arn, key: client("sns").set_topic_attributes(
+            TopicArn=arn, AttributeName="KmsMasterKeyId", AttributeValue=key
+        ),
+    ),
     "AWS::CodeBuild::Project": ("LogsConfig", build_logs),
     "AWS::EC2::VPC": ("CidrBlock", lambda name, value: None),
 }

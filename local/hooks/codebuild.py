@@ -21,14 +21,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from botocore.exceptions import ClientError
 
 from local.hooks import client, state_folder, swap
 
 _overrides: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("build_overrides")
-
-
-class BuildError(Exception):
-    """The build fails, for a reason that its log and its BUILD phase show."""
 
 
 def image_folder(image_uri: str) -> Path:
@@ -62,59 +59,37 @@ def image_env(image_uri: str) -> dict[str, str]:
 
 
 def build(context: Path, image: Path) -> None:
-    """Build the image folder from a context with a Dockerfile at its top. Raises BuildError."""
-    dockerfile = context / "Dockerfile"
-    if not dockerfile.is_file():
-        raise BuildError(f"No Dockerfile among {sorted(path.name for path in context.iterdir())}.")
+    """Build the image folder from a context with a Dockerfile at its top. Raises OSError and ValueError."""
     env: dict[str, str] = {}
     (image / "rootfs").mkdir(parents=True)
-    text = re.sub(r"^\s*#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    text = re.sub(r"^\s*#.*\n", "", (context / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     for line in filter(None, map(str.strip, text.splitlines())):
-        word, _, rest = line.partition(" ")
-        match word:
-            case "COPY":
-                copy(rest, context, image / "rootfs")
-            case "ENV":
-                env |= variables(rest)
-            case "FROM" | "RUN":
+        word, *arguments = shlex.split(line)
+        match word, arguments:
+            case "COPY", [source, target] if target.startswith("/"):
+                copy(context / source, f"{image}/rootfs{target}")
+            case "ENV", _ if "$" not in line and all("=" in pair for pair in arguments):
+                env |= dict(pair.split("=", 1) for pair in arguments)
+            case "FROM" | "RUN", _:
                 continue
             case _:
-                raise BuildError(f"{line}: the local cloud knows FROM, COPY, ENV and RUN alone.")
+                raise ValueError(f"{line}: the local cloud knows FROM, RUN, COPY <one> </absolute>, ENV NAME=value.")
     (image / "env.json").write_text(json.dumps(env, indent=1))
 
 
-def variables(rest: str) -> dict[str, str]:
-    """What an ENV line sets. Raises BuildError."""
-    pairs = [word.partition("=") for word in shlex.split(rest)]
-    if "$" in rest or not all(equals for _, equals, _ in pairs):
-        raise BuildError(f"ENV {rest}: the local cloud knows NAME=value alone.")
-    return {name: value for name, _, value in pairs}
-
-
-def copy(rest: str, context: Path, root: Path) -> None:
-    """Do a COPY line of one file or folder to an absolute path. Raises BuildError."""
-    words = shlex.split(rest)
-    if len(words) != 2 or rest.startswith("--") or not words[1].startswith("/"):
-        raise BuildError(f"COPY {rest}: the local cloud copies one file or folder to an absolute path.")
-    source, target = context / words[0], root / words[1].lstrip("/")
+def copy(source: Path, target: str) -> None:
+    """A folder's content to a folder; a file to a file, or into a folder when the target ends with a slash."""
     if source.is_dir():
         shutil.copytree(source, target, dirs_exist_ok=True)
-    elif source.is_file():
-        target = target / source.name if words[1].endswith("/") else target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
     else:
-        raise BuildError(f"COPY {rest}: no such file among {sorted(path.name for path in context.iterdir())}.")
+        Path(target[: target.rindex("/")]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
 
 
 def download(location: str, folder: Path) -> str:
-    """Unpack a source zip in S3 ("bucket/key"), file modes included; returns its SHA-256. Raises BuildError."""
+    """Unpack a source zip in S3 ("bucket/key"), file modes included; returns its SHA-256. Raises ClientError."""
     bucket, _, key = location.partition("/")
-    s3 = client("s3")
-    try:
-        content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except s3.exceptions.ClientError as error:
-        raise BuildError(f"s3://{location}: {error}") from error
+    content = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for member in archive.infolist():
             path = Path(archive.extract(member, folder))
@@ -132,16 +107,12 @@ def pushed(project: dict[str, Any]) -> list[str]:
 
 
 def push(image_uri: str, built: Path, digest: str) -> None:
-    """Put a built image into the registry under its name. Raises BuildError when the registry refuses it."""
+    """Put a built image into the registry under its name. Raises ClientError when the registry refuses it."""
     repository, _, tag = image_uri.partition("/")[2].rpartition(":")
     layer = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": 0, "digest": f"sha256:{digest}"}
     kind = "application/vnd.docker.distribution.manifest.v2+json"
     manifest = {"schemaVersion": 2, "mediaType": kind, "config": layer, "layers": [layer]}
-    ecr = client("ecr")
-    try:
-        ecr.put_image(repositoryName=repository, imageTag=tag, imageManifest=json.dumps(manifest))
-    except ecr.exceptions.ClientError as error:
-        raise BuildError(f"docker push {image_uri}: {error}") from error
+    client("ecr").put_image(repositoryName=repository, imageTag=tag, imageManifest=json.dumps(manifest))
     shutil.copytree(built, state_folder() / "images" / repository / tag, dirs_exist_ok=True)
 
 
@@ -164,7 +135,7 @@ def execute(build_id: str, project: dict[str, Any]) -> None:
                 push(uri, image, digest)
                 log(f"pushed {uri}")
         status = "SUCCEEDED"
-    except BuildError as error:
+    except (ClientError, OSError, ValueError) as error:
         status = "FAILED"
         log(str(error))
         codebuild._record_phase(record, "BUILD", status)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 import zipfile
 from typing import Any
@@ -116,15 +117,15 @@ def test_a_build_pushes_an_image_once(build: Any, repository: str, client: Any, 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"README": ""}, "BUILD: No Dockerfile"),
-        ({"Dockerfile": "FROM x\nCOPY gone /"}, "BUILD: COPY gone /: no such file"),
-        ({"Dockerfile": "FROM x\nCOPY --from=y /a /b"}, "copies one file or folder to an absolute path"),
-        ({"Dockerfile": "FROM x\nENV PATH=/x:$PATH"}, "knows NAME=value alone"),
-        ({"Dockerfile": "FROM x\nWORKDIR /opt"}, "knows FROM, COPY, ENV and RUN alone"),
+        ({"README": ""}, "BUILD: .*No such file.*Dockerfile"),
+        ({"Dockerfile": "FROM x\nCOPY gone /"}, "BUILD: .*No such file.*gone"),
+        ({"Dockerfile": "FROM x\nCOPY --from=y /a /b"}, "COPY --from=y /a /b: the local cloud knows"),
+        ({"Dockerfile": "FROM x\nENV PATH=/x:$PATH"}, "ENV .*: the local cloud knows"),
+        ({"Dockerfile": "FROM x\nWORKDIR /opt"}, "WORKDIR /opt: the local cloud knows"),
     ],
 )
 def test_a_failed_build_says_why(build: Any, repository: str, files: dict[str, str], expected: str) -> None:
-    assert expected in reason(build(files, REPOSITORY_URI=repository, IMAGE_TAG="a"))
+    assert re.search(expected, reason(build(files, REPOSITORY_URI=repository, IMAGE_TAG="a")))
 
 
 def test_a_push_to_no_repository_fails(build: Any) -> None:
