@@ -179,8 +179,8 @@ def test_a_token_starts_one_execution(sagemaker: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"Steps": [{"Name": "A", "Type": "Processing", "DependsOn": ["B"]}]}, "no step 'B'"),
-        ({"Steps": [{"Name": "A", "Type": "Training", "DependsOn": ["A"]}]}, "wait for each other"),
+        ({"Steps": [{"Name": "A", "Type": "Processing", "DependsOn": ["B"]}]}, "B"),
+        ({"Steps": [{"Name": "A", "Type": "Training", "DependsOn": ["A"]}]}, "CycleError"),
         ({"Steps": [{"Name": "A", "Type": "Training"}] * 2}, "unique"),
     ],
 )

@@ -120,8 +120,7 @@ def announce(noun: str, record: Record, spelled: Callable[[float], Any], **extra
     detail |= {name: spelled(value) for name, value in detail.items() if name.endswith("Time")}
     if noun == "Endpoint":
         detail["EndpointStatus"] = store.split(detail["EndpointStatus"], "_").upper()
-    tags = {"Tags": {tag["Key"]: tag["Value"] for tag in record.get("Tags", ())}}
-    store.emit(f"{store.split(noun, ' ')} State Change", detail | tags, record[f"{noun}Arn"])
+    store.emit(f"{store.split(noun, ' ')} State Change", detail, record[f"{noun}Arn"])
 
 
 def failure(code: str, message: str, status: int = 400, **members: Any) -> Answer:

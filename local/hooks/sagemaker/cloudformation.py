@@ -61,7 +61,6 @@ def handlers(noun: str) -> dict[str, Callable[..., Any]]:
         elif noun == "Endpoint" and new["EndpointConfigName"] != record["EndpointConfigName"]:
             run("UpdateEndpoint", properties, EndpointName=record["EndpointName"])
             served(physical_id, new["EndpointConfigName"])
-        record["Tags"] = new.get("Tags", [])
         return created(noun, record)
 
     def delete(physical_id: str, properties: Record) -> None:
@@ -86,6 +85,5 @@ def install() -> None:
         members = api.model().operation_model(f"Create{noun}").input_shape.members
         replacing = (f"{noun}Name",) if noun in UPDATED else tuple(members.keys() - {"Tags"})
         provisioners._REPLACING_PROPERTIES[kind] = replacing
-        provisioners._STACK_TAG_PROPERTY[kind] = ("Tags", "list")
     own = {f"AWS::SageMaker::{noun}" for noun in TYPES}
     swap(stacks, "_runs_on_worker_thread", lambda original: lambda kind: kind in own or original(kind))

@@ -45,10 +45,9 @@ def _create(noun: str, request: Record, work: Callable[[Record], None], **fields
 
     def ended(reason: str) -> None:
         status = ("Stopped" if reason.startswith("MaxRuntimeExceeded") else "Failed") if reason else "Completed"
-        also = {"SecondaryStatus": status, "FailureReason": reason or None, f"{edge}EndTime": time.time()}
-        api.change(noun, record, status, **also)
+        api.change(noun, record, status, **{"FailureReason": reason or None, f"{edge}EndTime": time.time()})
 
-    api.change(noun, record, "InProgress", SecondaryStatus="Starting", **{f"{edge}StartTime": time.time()})
+    api.change(noun, record, "InProgress", **{f"{edge}StartTime": time.time()})
     store.work(record[f"{noun}Arn"], lambda: work(record), ended)
     return record
 
@@ -67,21 +66,16 @@ def _execute(noun: str, record: Record, image: str, argv: list[str], base: Path,
         raise SageMakerError("AlgorithmError", f"{message[-800:]}, exit code: {code}. Log: {group} {stream}")
 
 
-def _write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
 def _train(record: Record) -> None:
     """docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html"""
     base = containers.fresh_folder("training", record["TrainingJobName"])
-    for name in ("model", "output"):
-        (base / name).mkdir()
+    for name in ("model", "output", "input/config"):
+        (base / name).mkdir(parents=True)
     for channel in record.get("InputDataConfig", ()):
         folder = base / "input/data" / channel["ChannelName"]
         folder.mkdir(parents=True)
         containers.download(channel["DataSource"]["S3DataSource"]["S3Uri"], folder)
-    _write(base / "input/config/hyperparameters.json", record.get("HyperParameters", {}))
+    (base / "input/config/hyperparameters.json").write_text(json.dumps(record.get("HyperParameters", {})))
     algorithm = record["AlgorithmSpecification"]
     argv = [*algorithm.get("ContainerEntrypoint", ["train"]), *algorithm.get("ContainerArguments", ())]
     _execute("TrainingJob", record, algorithm["TrainingImage"], argv, base, base / "output/failure")
@@ -98,8 +92,9 @@ def _process(record: Record) -> None:
         found.mkdir(parents=True, exist_ok=True)
         return found
 
-    _write(base / "config/processingjobconfig.json", api.describe("ProcessingJob", record))
-    (base / "output").mkdir()
+    for name in ("config", "output"):
+        (base / name).mkdir()
+    (base / "config/processingjobconfig.json").write_text(json.dumps(api.describe("ProcessingJob", record)))
     for item in record.get("ProcessingInputs", ()):
         containers.download(item["S3Input"]["S3Uri"], folder(item["S3Input"]["LocalPath"]))
     outputs = [item["S3Output"] for item in record.get("ProcessingOutputConfig", {}).get("Outputs", ())]

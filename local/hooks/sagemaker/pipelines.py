@@ -10,7 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 from typing import Any
 
 from local.hooks.sagemaker import api, containers, store
@@ -28,20 +28,15 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def ordered(steps: list[Record]) -> list[Record]:
-    """Steps of one level in an order they can run in. Raises a ValidationException when there is none."""
+    """Steps of one level in an order they can run in. Raises ValueError or KeyError when there is none."""
     named = {step["Name"]: step for step in steps}
     if len(named) < len(steps):
-        raise invalid("PipelineDefinition: the names of steps must be unique.")
+        raise ValueError("step names must be unique")
     waits = {}
     for name, step in named.items():
         mentioned = re.findall(r'"Get": "Steps\.([^.\["]+)', json.dumps(step))
         waits[name] = {*step.get("DependsOn", ()), *(named.keys() & mentioned)}
-    try:
-        return [named[name] for name in TopologicalSorter(waits).static_order()]
-    except CycleError as error:
-        raise invalid(f"PipelineDefinition: steps wait for each other: {error.args[1]}.") from None
-    except KeyError as error:
-        raise invalid(f"PipelineDefinition: there is no step {error}, for which another one waits.") from None
+    return [named[name] for name in TopologicalSorter(waits).static_order()]
 
 
 def parse(definition: str) -> Record:
@@ -49,7 +44,7 @@ def parse(definition: str) -> Record:
     try:
         parsed = json.loads(definition)
         return parsed | {"Steps": ordered(parsed["Steps"])}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:  # a step that isn't there is a KeyError
         raise invalid(f"PipelineDefinition: {error!r}.") from None
 
 
@@ -82,6 +77,9 @@ def walk(value: Any, path: str) -> Any:
     return value
 
 
+MADE = {"Processing": "ProcessingJob", "Training": "TrainingJob", "RegisterModel": "ModelPackage"}  # by type of step
+
+
 class Execution:
     """One run of a definition."""
 
@@ -96,9 +94,7 @@ class Execution:
             entry = {"StepName": step["Name"], "StartTime": time.time(), "StepStatus": "Executing", "Metadata": {}}
             self.record["PipelineExecutionSteps"].append(entry)
             try:
-                if step["Type"] not in STEPS:
-                    raise invalid(f"The local cloud runs steps of the types {', '.join(STEPS)}, not {step['Type']}.")
-                self.results[step["Name"]] = STEPS[step["Type"]](self, step, entry)
+                self.results[step["Name"]] = self.result(step, entry)
                 entry["StepStatus"] = "Succeeded"
             except SageMakerError as error:
                 entry |= {"StepStatus": "Failed", "FailureReason": error.reason}
@@ -109,29 +105,24 @@ class Execution:
                 branch = "IfSteps" if self.results[step["Name"]]["Outcome"] == "True" else "ElseSteps"
                 self.run(ordered(step["Arguments"].get(branch, [])))
 
-    def job(self, step: Record, entry: Record) -> Record:
-        """Run a job to its end."""
-        noun, identity = f"{step['Type']}Job", self.record["PipelineExecutionId"]
-        name = f"pipelines-{identity}-{step['Name'][:28]}-{uuid.uuid4().hex[:10]}"
-        arn = api.call(f"Create{noun}", {**self.resolve(step["Arguments"]), f"{noun}Name": name})[f"{noun}Arn"]
-        entry["Metadata"] = {noun: {"Arn": arn}}
+    def result(self, step: Record, entry: Record) -> Record:
+        """Do what a step says, and tell of it in its entry's Metadata."""
+        if step["Type"] == "Condition":
+            entry["Metadata"] = {"Condition": {"Outcome": str(all(map(self.holds, step["Arguments"]["Conditions"])))}}
+            return entry["Metadata"]["Condition"]
+        if step["Type"] not in MADE:
+            raise invalid(f"The local cloud runs Condition steps and {', '.join(MADE)}, not {step['Type']}.")
+        noun = MADE[step["Type"]]
+        own: Record = {"MetadataProperties": {"GeneratedBy": self.record["PipelineExecutionArn"]}}
+        if noun != "ModelPackage":
+            identity = f"{self.record['PipelineExecutionId']}-{step['Name'][:28]}-{uuid.uuid4().hex[:10]}"
+            own = {f"{noun}Name": f"pipelines-{identity}"}
+        arn = api.call(f"Create{noun}", self.resolve(step["Arguments"]) | own)[f"{noun}Arn"]
+        entry["Metadata"] = {"RegisterModel" if noun == "ModelPackage" else noun: {"Arn": arn}}
         record = store.settled(noun, arn)
         if record[f"{noun}Status"] != "Completed":
             raise SageMakerError(*record["FailureReason"].split(": ", 1))
         return api.describe(noun, record) | {"PropertyFiles": step.get("PropertyFiles", [])}
-
-    def register(self, step: Record, entry: Record) -> Record:
-        """Register a model package."""
-        origin = {"MetadataProperties": {"GeneratedBy": self.record["PipelineExecutionArn"]}}
-        arn = api.call("CreateModelPackage", origin | self.resolve(step["Arguments"]))["ModelPackageArn"]
-        entry["Metadata"] = {"RegisterModel": {"Arn": arn}}
-        return api.describe("ModelPackage", store.find("ModelPackage", arn))
-
-    def condition(self, step: Record, entry: Record) -> Record:
-        """Judge a condition step."""
-        outcome = {"Outcome": str(all(map(self.holds, step["Arguments"]["Conditions"])))}
-        entry["Metadata"] = {"Condition": outcome}
-        return outcome
 
     def holds(self, condition: Record) -> bool:
         """Judge one condition. Raises SageMakerError for an unknown one and for text against a number."""
@@ -167,12 +158,6 @@ class Execution:
             return json.loads(service.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
-STEPS: dict[str, Callable[[Execution, Record, Record], Record]] = {
-    "Processing": Execution.job,
-    "Training": Execution.job,
-    "Condition": Execution.condition,
-    "RegisterModel": Execution.register,
-}
 OWN = "PipelineName PipelineDisplayName PipelineDescription PipelineDefinition RoleArn"
 
 
@@ -189,7 +174,7 @@ def update(request: Record) -> Record:
     record = store.find("Pipeline", request["PipelineName"])
     if "PipelineDefinition" in request:
         parse(request["PipelineDefinition"])
-    record.update(request, PipelineName=record["PipelineName"], LastModifiedTime=time.time())
+    record.update(request, LastModifiedTime=time.time())
     return record
 
 
@@ -201,18 +186,14 @@ def start(request: Record) -> Record:
         if known["ClientRequestToken"] == request["ClientRequestToken"]:
             return known
     definition = parse(pipeline["PipelineDefinition"])
-    parameters, identity, now = (
-        typed(definition, request.get("PipelineParameters", [])),
-        uuid.uuid4().hex[:12],
-        time.time(),
-    )
+    parameters = typed(definition, request.get("PipelineParameters", []))
+    identity = uuid.uuid4().hex[:12]
     record = store.create(
         "PipelineExecution",
         f"{pipeline['PipelineName']}/execution/{identity}",
         {**request, "PipelineName": pipeline["PipelineName"], "PipelineArn": pipeline["PipelineArn"]},
-        PipelineExecutionDisplayName=f"execution-{int(now * 1000)}",
         PipelineExecutionId=identity,
-        StartTime=now,
+        StartTime=time.time(),
         PipelineExecutionSteps=[],
     )
     _change(record, "Executing")

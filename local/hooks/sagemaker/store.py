@@ -90,8 +90,9 @@ def work(arn: str, function: Callable[[], None], ended: Callable[[str], None]) -
 
 
 def settled(noun: str, arn: str) -> Record:
-    """A record, once what works on it has ended."""
-    _workers[arn].join()
+    """A record, once what works on it, if anything, has ended."""
+    if worker := _workers.get(arn):
+        worker.join()
     return find(noun, arn)
 
 
