@@ -1,10 +1,10 @@
 """Athena on Trino's SQL: MiniStack 1.5.33 gives the text to DuckDB as it is, knows no partition projection, copies
 every object of a table for each query, and writes the result where the client isn't told.
 
-Queries are translated by sqlglot, read objects in place, and only those of partitions that the WHERE clause leaves.
-A partition that is neither projected nor in the catalogue, or a Parquet column of another type than the table's, is
-what it is on AWS: unseen, and HIVE_BAD_DATA. Not here: statements but queries and MiniStack's CREATE EXTERNAL TABLE
-and DROP TABLE, information_schema, result reuse, query limits, doubles in Java's notation.
+Queries are translated by sqlglot and read Parquet objects in place; partition keys come from key=value folders within
+the projected ranges of integers. DataScannedInBytes counts whole tables. Not here: statements but queries, other
+formats, other projections, partitions registered in the catalogue, which all fail by name; information_schema,
+HIVE_BAD_DATA, result reuse, query limits, doubles in Java's notation.
 """
 
 # ruff: noqa: S608 (the SQL is the user's own, on a database that lives for the query)
@@ -12,9 +12,7 @@ import asyncio
 import io
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlparse
 
@@ -25,7 +23,6 @@ from ministack.core.responses import error_response_json
 from ministack.services import athena, firehose, glue, s3
 from pyarrow import csv
 from sqlglot import exp
-from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from local.hooks import swap
 from local.hooks.glue_spark import object_file
@@ -33,26 +30,17 @@ from local.hooks.glue_spark import object_file
 Answer = tuple[int, dict[str, str], bytes]
 Table = dict[str, Any]
 QUERIES = {"SELECT", "WITH", "VALUES", "("}
-READABLE = {  # (a Parquet column's type, the table's): what Athena reads besides the same
-    ("INTEGER", "BIGINT"), ("INTEGER", "SMALLINT"), ("INTEGER", "TINYINT"), ("FLOAT", "DOUBLE"), ("BLOB", "VARCHAR"),
-    ("TIMESTAMP WITH TIME ZONE", "TIMESTAMP"), ("TIMESTAMP_NS", "TIMESTAMP"),
-}  # fmt: skip
-UNITS = {"YEAR": 365, "MONTH": 30, "WEEK": 7, "DAY": 1, "HOUR": 1 / 24, "MINUTE": 1 / 1440, "SECOND": 1 / 86400}
-JAVA_DATE = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
+REASONS = {  # DuckDB's errors in Trino's words
+    r'Referenced column "([^"]+)" not found': "COLUMN_NOT_FOUND: Column '{}' cannot be resolved",
+    r'Table with name "?([^\s"]+)"? does not exist': "TABLE_NOT_FOUND: Table '{}' does not exist",
+    r"Function with name (\S+) does not exist": "FUNCTION_NOT_FOUND: Function '{}' not registered",
+    r"^Conversion Error: (.*)": "INVALID_CAST_ARGUMENT: {}",
+    r"^[\w ]+: (.*)": "SYNTAX_ERROR: {}",
+}
 
 
 class QueryFailed(Exception):
-    """A query that Athena would fail; the message is its StateChangeReason."""
-
-
-@dataclass(frozen=True)
-class Object:
-    """An object of a table: its URI, file, size in bytes, and the values of its partition's keys as text."""
-
-    uri: str
-    path: str
-    size: int
-    values: tuple[str, ...]
+    """A query that Athena would fail, or that isn't supported here; the message is its StateChangeReason."""
 
 
 class Rows:
@@ -67,80 +55,6 @@ class Rows:
     def __getitem__(self, page: slice) -> list[tuple[str | None, ...]]:
         start, stop, _ = page.indices(len(self))
         return list(zip(*(column.to_pylist() for column in self.table.slice(start, stop - start).columns), strict=True))
-
-
-def objects(table: Table) -> list[Object]:
-    """A table's objects, as Athena sees them."""
-    location, keys = table["StorageDescriptor"]["Location"], [key["Name"] for key in table.get("PartitionKeys") or []]
-    parameters = table.get("Parameters") or {}
-    if not keys:
-        return list(_under(location, ()))
-    if parameters.get("projection.enabled", "false").lower() != "true":
-        registered = glue._partitions.get(f"{table['DatabaseName']}/{table['Name']}") or []
-        return [
-            found
-            for partition in registered
-            for found in _under(partition["StorageDescriptor"]["Location"], tuple(partition["Values"]))
-        ]
-    hive = f"{location.rstrip('/')}/" + "/".join(f"{key}=${{{key}}}" for key in keys)
-    template = parameters.get("storage.location.template", hive).rstrip("/") + "/"
-    pattern = re.sub(r"\\\$\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(template))
-    found = []
-    for item in _under(template.partition("${")[0].rpartition("/")[0], ()):
-        place = re.match(pattern, item.uri)
-        if place and all(projected(key, place[key], parameters) for key in keys):
-            found.append(replace(item, values=tuple(place[key] for key in keys)))
-    return found
-
-
-def _under(location: str, values: tuple[str, ...]) -> Iterator[Object]:
-    """The objects below an s3:// folder, but for Hive's hidden ones."""
-    place = urlparse(location)
-    prefix = place.path.strip("/") + "/" if place.path.strip("/") else ""
-    bucket = s3._buckets.get(place.netloc) or {"objects": {}}
-    for key, item in list(bucket["objects"].items()):
-        if key.startswith(prefix) and not key.endswith("/") and not athena._hidden(key[len(prefix) :]):
-            file = object_file(place.netloc, key)
-            if item["body"] is None or file.is_file():  # else its put has not ended: the bytes are not on disk yet
-                yield Object(f"s3://{place.netloc}/{key}", str(file), item["size"], values)
-
-
-def projected(key: str, value: str, parameters: dict[str, str]) -> bool:
-    """Whether partition projection makes this value of a key.
-
-    https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html
-    """
-    given = {name.rpartition(".")[2]: v for name, v in parameters.items() if name.startswith(f"projection.{key}.")}
-    match given.get("type"):
-        case "enum":
-            return value in [item.strip() for item in given["values"].split(",")]
-        case "integer":
-            low, high = (int(bound) for bound in given["range"].split(","))
-            width = int(given.get("digits", 0))
-            if not value.isdigit() or str(int(value)).zfill(width) != value:
-                return False
-            return low <= int(value) <= high and not (int(value) - low) % int(given.get("interval", 1))
-        case "date":
-            form = re.sub("|".join(JAVA_DATE), lambda part: JAVA_DATE[part[0]], given["format"]).replace("'", "")
-            try:
-                moment = datetime.strptime(value, form).replace(tzinfo=UTC)
-            except ValueError:
-                return False
-            first, last = (_bound(text.strip(), form) for text in given["range"].split(","))
-            return first <= moment <= last
-        case "injected":
-            return True
-    raise QueryFailed(f"INVALID_TABLE_PROPERTY: projection.{key}.type is {given.get('type')!r}")
-
-
-def _bound(text: str, form: str) -> datetime:
-    """One end of a projected range of dates: a date, or NOW with an offset like -3YEARS (years and months roughly)."""
-    relative = re.fullmatch(r"NOW\s*(?:([+-])\s*(\d+)\s*([A-Z]+?)S?)?", text)
-    if not relative:
-        return datetime.strptime(text, form).replace(tzinfo=UTC)
-    sign, count, unit = relative.groups()
-    days = (1 if sign == "+" else -1) * int(count or 0) * UNITS[unit or "DAY"]
-    return datetime.now(UTC) + timedelta(days=days)
 
 
 def translate(query: str) -> exp.Expr:
@@ -162,96 +76,86 @@ def translate(query: str) -> exp.Expr:
 
 
 def bind(tree: exp.Expr, database: str, connection: duckdb.DuckDBPyConnection) -> int:
-    """Replace each table by a view over its objects; the bytes of those. Raises QueryFailed for an unknown table."""
+    """Make a view of each table of the catalogue that a query names; the bytes of their objects."""
     scanned = 0
-    sources: list[tuple[Scope, Any, str]] = [
-        (scope, node, name)
-        for scope in traverse_scope(tree)
-        for name, (node, source) in scope.selected_sources.items()
-        if isinstance(source, exp.Table)
-    ]
-    for column in tree.find_all(exp.Column):  # db.table.column: the view has the table's name, and no database
-        column.set("catalog", None)
-        column.set("db", None)
-    for number, (scope, node, name) in enumerate(sources):
-        schema = (node.db or database).lower()
-        table = glue._tables.get(f"{schema}/{node.name.lower()}")
-        if table is None or not (table.get("StorageDescriptor") or {}).get("Location"):
-            full = f"awsdatacatalog.{schema}.{node.name.lower()}"
-            raise QueryFailed(f"TABLE_NOT_FOUND: {position(node.this)}: Table '{full}' does not exist")
-        found = prune(scope, name, table, objects(table), connection)
-        scanned += sum(item.size for item in found)
-        view = f"table_{number}"
-        connection.execute(f"CREATE TEMP VIEW {view} AS {relation(table, found, view, connection)}")
-        node.replace(exp.alias_(exp.to_table(view), name, table=True, quoted=True))
+    connection.execute("ATTACH ':memory:' AS awsdatacatalog")
+    connection.execute(f'CREATE SCHEMA awsdatacatalog."{database}"; USE awsdatacatalog."{database}"')
+    for schema, name in {(node.db or database, node.name) for node in tree.find_all(exp.Table)}:
+        table = glue._tables.get(f"{schema.lower()}/{name.lower()}")
+        if table:  # else it is a WITH query's name, or DuckDB will say that there is none
+            files, size = objects(table)
+            scanned += size
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS awsdatacatalog."{schema}"')
+            select = relation(table, files, connection)
+            connection.execute(f'CREATE VIEW IF NOT EXISTS awsdatacatalog."{schema}"."{name}" AS {select}')
     return scanned
 
 
-def prune(
-    scope: Scope, name: str, table: Table, found: list[Object], connection: duckdb.DuckDBPyConnection
-) -> list[Object]:
-    """The objects in partitions that the WHERE clause leaves: its conditions on partition keys alone are tried."""
-    keys = {key["Name"]: firehose._hive_to_duckdb_type(key["Type"]) for key in table.get("PartitionKeys") or []}
-    select = scope.expression
-    where = select.args.get("where") if isinstance(select, exp.Select) else None
-    if not keys or not where or any(join.side for join in select.args.get("joins") or []):
-        return found  # below an outer join, leaving a partition out could add rows
-    conditions = []
-    for part in where.this.flatten() if isinstance(where.this, exp.And) else [where.this]:
-        columns = list(part.find_all(exp.Column))
-        own = all(column.name.lower() in keys and column.table in ("", name) for column in columns)
-        if columns and own and not part.find(exp.Select):
-            conditions.append(f"({part.sql('duckdb')})")
-    if not conditions:
-        return found
-    partitions = sorted({item.values for item in found})
-    connection.register("partitions", _texts(list(keys), partitions))
-    typed = ", ".join(f'CAST("{key}" AS {kind}) AS "{key}"' for key, kind in keys.items())
-    numbered = f"SELECT {typed}, row_number() OVER () - 1 AS number FROM partitions"
-    kept = connection.execute(f'SELECT number FROM ({numbered}) AS "{name}" WHERE {" AND ".join(conditions)}')
-    left = {partitions[number] for (number,) in kept.fetchall()}
-    return [item for item in found if item.values in left]
+def objects(table: Table) -> tuple[list[str], int]:
+    """(The files of the objects that Athena would see in a table, their bytes). Raises QueryFailed."""
+    location = table["StorageDescriptor"]["Location"].rstrip("/") + "/"
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
+    keys, files, size = projection(table, location), [], 0
+    for key, item in list((s3._buckets.get(bucket) or {"objects": {}})["objects"].items()):
+        path = key.removeprefix(prefix)
+        if key.startswith(prefix) and not path.endswith("/") and not athena._hidden(path) and projected(path, keys):
+            file = object_file(bucket, key)
+            if item["body"] is None or file.is_file():  # else its put has not ended: the bytes are not on disk yet
+                files.append(str(file))
+                size += item["size"]
+    return files, size
 
 
-def _texts(names: list[str], rows: list[tuple[str, ...]]) -> pa.Table:
-    return pa.table({name: pa.array([row[index] for row in rows], pa.string()) for index, name in enumerate(names)})
+def projection(table: Table, location: str) -> list[tuple[str, range, int]]:
+    """The name, values and digits of each partition key. Raises QueryFailed for a table that can't be read here.
 
-
-def relation(table: Table, found: list[Object], name: str, connection: duckdb.DuckDBPyConnection) -> str:
-    """SQL for the table's columns over these objects. Raises QueryFailed when a Parquet type isn't the table's."""
-    if not found:
-        return f"SELECT * FROM {athena._empty_relation(table)}"
-    paths = [item.path for item in found]
-    if athena._data_format(table) != "parquet":
-        return f"SELECT * FROM {athena._table_relation(table, paths)}"
-    files = f"read_parquet({athena._sql_list(paths)}, union_by_name = true, filename = true, hive_partitioning = false)"
-    stored = {row[0].lower(): row[1] for row in connection.execute(f"DESCRIBE SELECT * FROM {files}").fetchall()}
-    columns = []
-    for column in table["StorageDescriptor"]["Columns"]:
-        label, kind = column["Name"], firehose._hive_to_duckdb_type(column["Type"])
-        has = stored.get(label.lower(), "")
-        plain = (has.partition("(")[0], kind.partition("(")[0])
-        if has and plain[0] != plain[1] and plain not in READABLE and "(" not in has:
-            raise QueryFailed(
-                f"HIVE_BAD_DATA: Field {label}'s type {has} in parquet file is incompatible with type {column['Type']} "
-                f"defined in table schema of {table['DatabaseName']}.{table['Name']}"
-            )
-        value = f'o."{label}"' if has else "NULL"
-        columns.append(f'CAST({value} AS {kind}) AS "{label}"')
-    keys = table.get("PartitionKeys") or []
-    if not keys:
-        return f"SELECT {', '.join(columns)} FROM {files} AS o"
-    rows = [(item.path, *item.values) for item in found]
-    connection.register(f"{name}_partitions", _texts(["object", *(key["Name"] for key in keys)], rows))
+    https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html
+    """
+    given, keys = table.get("Parameters") or {}, [key["Name"] for key in table.get("PartitionKeys") or []]
+    folders = location + "".join(f"{key}=${{{key}}}/" for key in keys)
+    kinds = [given.get(f"projection.{key}.type") for key in keys if given.get("projection.enabled") == "true"]
+    rules = [
+        (athena._data_format(table) == "parquet", "a format but Parquet"),
+        (kinds == ["integer"] * len(keys), "a partition key but projected integers"),
+        (
+            given.get("storage.location.template", folders).rstrip("/") + "/" == folders,
+            "a layout but key=value folders",
+        ),
+    ]
+    for sound, what in rules:
+        if not sound:
+            raise QueryFailed(f"NOT_SUPPORTED: {table['Name']}: {what} is not in the local cloud")
+    found = []
     for key in keys:
-        columns.append(f'CAST(p."{key["Name"]}" AS {firehose._hive_to_duckdb_type(key["Type"])}) AS "{key["Name"]}"')
-    return f"SELECT {', '.join(columns)} FROM {files} AS o JOIN {name}_partitions AS p ON o.filename = p.object"
+        low, high = map(int, given[f"projection.{key}.range"].split(","))
+        step, digits = (int(given.get(f"projection.{key}.{name}", "1")) for name in ("interval", "digits"))
+        found.append((key, range(low, high + 1, step), digits))
+    return found
 
 
-def position(node: exp.Expr) -> str:
-    """Where a name stands in the query, in Trino's words."""
-    meta = node.meta
-    return f"line {meta.get('line', 1)}:{meta.get('col', 1) - meta.get('end', 0) + meta.get('start', 0)}"
+def projected(path: str, keys: list[tuple[str, range, int]]) -> bool:
+    """Whether an object is in a partition that projection makes; `path` is its key below the table's location."""
+    folders = path.split("/")[:-1]
+    for folder, (key, values, digits) in zip(folders, keys, strict=False):
+        text = folder.removeprefix(f"{key}=")
+        if not text.isdigit() or int(text) not in values or folder != f"{key}={int(text):0{digits}}":
+            return False
+    return len(folders) >= len(keys)
+
+
+def relation(table: Table, files: list[str], connection: duckdb.DuckDBPyConnection) -> str:
+    """SQL for the columns as the table declares them, NULL when no file has one."""
+    if not files:
+        return f"SELECT * FROM {athena._empty_relation(table)}"
+    keys = table.get("PartitionKeys") or []
+    found = f"read_parquet({athena._sql_list(files)}, union_by_name = true, {athena._hive_options(keys)})"
+    stored = {row[0].lower() for row in connection.execute(f"DESCRIBE SELECT * FROM {found}").fetchall()}
+    columns = []
+    for column in [*table["StorageDescriptor"]["Columns"], *keys]:
+        name, kind = column["Name"], firehose._hive_to_duckdb_type(column["Type"])
+        value = f'"{name}"' if name.lower() in stored else "NULL"
+        columns.append(f'CAST({value} AS {kind}) AS "{name}"')
+    return f"SELECT {', '.join(columns)} FROM {found}"
 
 
 def run(query: str, database: str) -> tuple[pa.Table, list[str], int]:
@@ -268,7 +172,8 @@ def run(query: str, database: str) -> tuple[pa.Table, list[str], int]:
             texts = [as_text(name, row[1]) for name, row in zip(names, described, strict=True)]
             result = connection.sql(f"SELECT {', '.join(texts)} FROM result").to_arrow_table()
         except duckdb.Error as error:
-            raise QueryFailed(reason(error, tree)) from error
+            found = ((re.search(pattern, str(error)), reason) for pattern, reason in REASONS.items())
+            raise QueryFailed(next(reason.format(match[1]) for match, reason in found if match)) from error
     return result.rename_columns([row[0] for row in described]), [athena_type(row[1]) for row in described], scanned
 
 
@@ -287,41 +192,21 @@ def as_text(name: str, kind: str) -> str:
     return f"CAST({name} AS VARCHAR)"
 
 
-def reason(error: duckdb.Error, tree: exp.Expr) -> str:
-    """DuckDB's error in Trino's words."""
-    text = str(error).splitlines()[0].partition(": ")[2]
-    if missing := re.search(r'Referenced column "([^"]+)" not found', text):
-        columns = [column for column in tree.find_all(exp.Column) if column.name == missing[1]]
-        where = position(columns[0].this) if columns else "line 1:1"
-        return f"COLUMN_NOT_FOUND: {where}: Column '{missing[1]}' cannot be resolved"
-    if missing := re.search(r"Function with name (\S+) does not exist", text):
-        return f"FUNCTION_NOT_FOUND: line 1:1: Function '{missing[1]}' not registered"
-    if isinstance(error, duckdb.ConversionException):
-        return f"INVALID_CAST_ARGUMENT: {text}"
-    return f"SYNTAX_ERROR: line 1:1: {text}"
-
-
-async def execute(query_id: str, query: str, database: str, ddl: Any, _catalog: str | None = None) -> None:
+async def execute(query_id: str, query: str, database: str, *_rest: Any) -> None:
     """Run a query beside the event loop; its state is settled when the result is in S3."""
-    await asyncio.to_thread(settle, athena._executions[query_id], query, database, ddl)
+    await asyncio.to_thread(settle, athena._executions[query_id], query, database)
 
 
-def settle(execution: dict[str, Any], query: str, database: str, ddl: Any) -> None:
+def settle(execution: dict[str, Any], query: str, database: str) -> None:
     """Run a query, write its CSV, set its statistics and last state."""
     status, statistics, started = execution["Status"], execution["Statistics"], time.monotonic()
     status["State"] = "RUNNING"
     try:
-        if ddl is None:
-            table, types, scanned = run(query, database)
-            execution["_column_types"] = types
-            statistics["DataScannedInBytes"] = scanned
-        else:
-            athena._run_ddl(ddl, database)
-            table = pa.table({})
+        table, execution["_column_types"], statistics["DataScannedInBytes"] = run(query, database)
         execution["_results"] = {"columns": table.column_names, "rows": Rows(table)}
         write(execution["ResultConfiguration"]["OutputLocation"], table)
         outcome = "SUCCEEDED"
-    except (QueryFailed, ValueError) as failure:  # ValueError: MiniStack's DDL
+    except QueryFailed as failure:
         outcome, status["StateChangeReason"] = "FAILED", str(failure)
     except Exception as failure:
         outcome, status["StateChangeReason"] = "FAILED", f"GENERIC_INTERNAL_ERROR: {failure}"
@@ -351,10 +236,9 @@ def start(original: Callable[[dict[str, Any]], Answer]) -> Callable[[dict[str, A
         group = athena._workgroups.get(data.get("WorkGroup", "primary"))
         if group is None:
             return error_response_json("InvalidRequestException", f"WorkGroup {data['WorkGroup']} is not found.", 400)
-        own = (group.get("Configuration") or {}).get("ResultConfiguration") or {}
-        asked = data.get("ResultConfiguration") or {}
-        enforced = (group.get("Configuration") or {}).get("EnforceWorkGroupConfiguration") and own.get("OutputLocation")
-        place = own["OutputLocation"] if enforced else asked.get("OutputLocation") or own.get("OutputLocation")
+        settings, asked = group.get("Configuration") or {}, data.get("ResultConfiguration") or {}
+        own = (settings.get("ResultConfiguration") or {}).get("OutputLocation")
+        place = own if own and settings.get("EnforceWorkGroupConfiguration") else asked.get("OutputLocation") or own
         given = {"OutputLocation": place.rstrip("/") + "/"} if place else {}
         return original(data | {"ResultConfiguration": asked | given})
 

@@ -3,8 +3,8 @@
 Each delivery stream on a Kinesis stream has a worker that reads it like a consumer, calls the processor Lambda by its
 BufferSizeInMBs and BufferIntervalInSeconds, and writes one object a partition by the destination's BufferingHints.
 One rule is ours: once the source has been silent and fully read for IDLE_SECONDS, all that is buffered is flushed;
-AWS's shortest intervals fit a bill, not a demo. Not here: compression, deaggregation, delimiters, metrics, what a
-reshard leaves unread; direct puts and other destinations are MiniStack's.
+AWS's shortest intervals fit a bill, not a demo. Not here: what SUPPORTED doesn't name, which is refused;
+deaggregation, metrics, quotas, what a reshard leaves unread; direct puts and other destinations are MiniStack's.
 """
 
 import json
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ministack.core.concurrency import spawn_background
-from ministack.core.responses import get_account_id, get_region, new_uuid
+from ministack.core.responses import get_region, new_uuid
 from ministack.services import firehose, kinesis, lambda_svc, s3
 
 from local.hooks import swap
@@ -28,17 +28,21 @@ IDLE_SECONDS = 3.0
 RETRY_SECONDS = 5.0
 MB = 1024 * 1024
 HINTS: dict[str, float] = {"SizeInMBs": 5, "IntervalInSeconds": 300}
-INVOKE_LIMIT = 6 * MB  # a Lambda's request and its response
-RECORD_OVERHEAD = 160  # bytes of JSON around a record's data in the request
-ACTIVE_PARTITIONS = 500  # https://docs.aws.amazon.com/firehose/latest/dev/limits.html
+PROCESSOR = {"BufferSizeInMBs": "1", "BufferIntervalInSeconds": "60", "NumberOfRetries": "3"}
 READ_LIMIT = 10_000  # records at once, as GetRecords
-PARTITION_KEY = re.compile(r"!\{(partitionKeyFrom(?:Lambda|Query)):([^}]*)\}")
+PARTITION_KEY = re.compile(r"!\{partitionKeyFromLambda:([^}]*)\}")
+PROCESSING, CONVERSION = "ProcessingConfiguration", "DataFormatConversionConfiguration"
+PARTITIONING = "DynamicPartitioningConfiguration"
+SUPPORTED = {
+    "RoleARN", "BucketARN", "Prefix", "ErrorOutputPrefix", "BufferingHints", "EncryptionConfiguration",
+    "CloudWatchLoggingOptions", PROCESSING, CONVERSION, PARTITIONING,
+}  # fmt: skip
+NEUTRAL = ("UNCOMPRESSED", "Disabled", "UTC", "", None)  # as if the member were not given
 FAILURES = {  # the service's own words where somebody has captured them: https://github.com/floci-io/floci/issues/3349
     "Lambda.FunctionError": "The Lambda function was successfully invoked but it returned an error result.",
     "Lambda.ProcessingFailedStatus": "ProcessingFailed status set for record",
     "Lambda.MissingRecordId": "One or more record Ids were not returned.",
     "Lambda.InvalidReturnFormat": "The result must be Ok, Dropped or ProcessingFailed, and the data base64.",
-    "DynamicPartitioning.PartitionLimit": "The number of active partitions has exceeded the configured limit",
 }
 log = logging.getLogger("firehose")
 workers: dict[str, "Worker"] = {}  # by delivery stream ARN
@@ -75,7 +79,7 @@ class Worker:
     def __init__(self, stream: dict[str, Any]) -> None:
         self.stream = stream
         self.wake, self.ended = threading.Event(), threading.Event()
-        self.batch, self.backup = Buffer(), Buffer()
+        self.batch = Buffer()
         self.partitions: dict[tuple[tuple[str, str], ...], Buffer] = {}
         self.errors: dict[str, Buffer] = {}
         self.last_read = time.monotonic()
@@ -90,11 +94,9 @@ class Worker:
 
     @property
     def processor(self) -> dict[str, str]:
-        """The Lambda processor's parameters, empty when there is none."""
-        processing = self.config.get("ProcessingConfiguration") or {}
-        for found in processing.get("Processors", []) if processing.get("Enabled") else []:
-            if found["Type"] == "Lambda":
-                return {item["ParameterName"]: item["ParameterValue"] for item in found["Parameters"]}
+        """The Lambda processor's parameters with AWS's defaults, empty when there is none."""
+        for found in processors(self.config):
+            return PROCESSOR | {item["ParameterName"]: item["ParameterValue"] for item in found["Parameters"]}
         return {}
 
     def shards(self) -> dict[str, Any]:
@@ -122,8 +124,8 @@ class Worker:
             self.take(records)
             self.wake.set()
         idle = not records and (self.ended.is_set() or time.monotonic() - self.last_read >= IDLE_SECONDS)
-        interval = float(self.processor.get("BufferIntervalInSeconds", 60))
-        if idle or not self.processor or self.batch.due({"SizeInMBs": INVOKE_LIMIT, "IntervalInSeconds": interval}):
+        hints = {name: float(self.processor.get(f"Buffer{name}", 0)) for name in HINTS}
+        if idle or self.batch.due(hints):
             self.process()
         self.flush(everything=idle)
         return bool(records)
@@ -141,12 +143,9 @@ class Worker:
 
     def take(self, records: list[Record]) -> None:
         """Fill the batch for the processor, and invoke it each time the next record doesn't fit."""
-        limit, backup = float(self.processor.get("BufferSizeInMBs", 1)) * MB, self.config.get("S3BackupMode")
+        limit = float(self.processor.get("BufferSizeInMBs", 1)) * MB
         for record in records:
-            if backup == "Enabled":
-                self.backup.add(record)
-            size, count = self.batch.size + record.size, len(self.batch.records) + 1
-            if count > 1 and (size > limit or size * 4 / 3 + count * RECORD_OVERHEAD > INVOKE_LIMIT):
+            if self.batch.records and self.batch.size + record.size > limit:
                 self.process()
             self.batch.add(record)
 
@@ -188,15 +187,13 @@ class Worker:
                 for name, record in batch.items()
             ],
         }
-        attempts = 1 + int(processor.get("NumberOfRetries", 3))
+        attempts = 1 + int(processor["NumberOfRetries"])
         for attempt in range(1, attempts + 1):
             name, qualifier = lambda_svc._resolve_name_and_qualifier(processor["LambdaArn"])
             function, _ = lambda_svc._get_func_record_for_qualifier(name, qualifier)
             answer = lambda_svc._execute_function(function, event) if function else {"error": True}
-            body, failed = answer.get("body"), answer.get("error", False)
-            if not failed and len(json.dumps(body)) > INVOKE_LIMIT:
-                body, failed = "the response is above Lambda's 6 MB: lower BufferSizeInMBs", True
-            if not failed:
+            body = answer.get("body")
+            if not answer.get("error"):
                 records = body.get("records") if isinstance(body, dict) else None
                 return attempt, {item.get("recordId"): item for item in records or [] if isinstance(item, dict)}
             log.warning("Firehose %s: %s failed, attempt %d: %s", self.stream["name"], name, attempt, body)
@@ -204,24 +201,16 @@ class Worker:
 
     def place(self, record: Record, keys: dict[str, str], about: dict[str, Any]) -> None:
         """Add a processed record to its partition's buffer; `keys` are those the Lambda returned."""
-        wanted = PARTITION_KEY.findall(self.config.get("Prefix") or "")
-        found = {"partitionKeyFromLambda": keys, "partitionKeyFromQuery": {}}
         try:
-            data = b64decode(record.data, validate=True)
-            if any(space == "partitionKeyFromQuery" for space, _ in wanted):
-                found["partitionKeyFromQuery"] = firehose._metadata_extraction_keys(self.config, data) or {}
-            partition = tuple((f"!{{{space}:{name}}}", str(found[space][name])) for space, name in wanted)
-        except firehose._DeliveryError as error:
-            self.refuse(record, "DynamicPartitioning.MetadataExtractionFailed", about, error.message)
+            b64decode(record.data, validate=True)
+            names = PARTITION_KEY.findall(self.config.get("Prefix") or "")
+            partition = tuple((f"!{{partitionKeyFromLambda:{name}}}", str(keys[name])) for name in names)
         except KeyError as key:
             self.refuse(record, "DynamicPartitioning.MissingKey", about, f"No value for the partition key {key}.")
         except ValueError:
             self.refuse(record, "Lambda.InvalidReturnFormat", about)
         else:
-            if partition not in self.partitions and len(self.partitions) == ACTIVE_PARTITIONS:
-                self.refuse(record, "DynamicPartitioning.PartitionLimit", about)
-            else:
-                self.partitions.setdefault(partition, Buffer()).add(record)
+            self.partitions.setdefault(partition, Buffer()).add(record)
 
     def refuse(self, record: Record, code: str, about: dict[str, Any], message: str = "") -> None:
         """Buffer AWS's error document for a record that was not processed or not converted.
@@ -252,43 +241,27 @@ class Worker:
         for kind, buffer in list(self.errors.items()):
             if everything or buffer.due(hints):
                 prefix = config.get("ErrorOutputPrefix") or f"{config.get('Prefix') or ''}{kind}/"
-                place = {"BucketARN": config["BucketARN"], "Prefix": prefix}
-                self.write(place, {"!{firehose:error-output-type}": kind}, buffer, buffer.joined())
+                self.write(prefix, {"!{firehose:error-output-type}": kind}, buffer, buffer.joined())
                 del self.errors[kind]
-        backup = config.get("S3BackupConfiguration") or {}
-        if self.backup.records and (everything or self.backup.due(HINTS | backup.get("BufferingHints", {}))):
-            self.write(backup, {}, self.backup, self.backup.joined())
-            self.backup = Buffer()
 
     def deliver(self, keys: dict[str, str], buffer: Buffer) -> None:
         """Write one partition, as Parquet when conversion is on; what doesn't convert goes to the errors."""
-        config, conversion = self.config, self.config.get("DataFormatConversionConfiguration") or {}
-        if not enabled(conversion):
-            self.write(config, keys, buffer, buffer.joined())
+        prefix = self.config.get("Prefix") or ""
+        if not enabled(self.config, CONVERSION):
+            self.write(prefix, keys, buffer, buffer.joined())
             return
-        body, failed = to_parquet(conversion, buffer.records)
+        body, failed = to_parquet(self.config[CONVERSION], buffer.records)
         if body:
-            self.write(config, keys, buffer, body, ".parquet")
-        schema = conversion["SchemaConfiguration"]
-        catalog = {
-            "catalogId": schema.get("CatalogId") or get_account_id(),
-            "databaseName": schema.get("DatabaseName"),
-            "tableName": schema.get("TableName"),
-            "region": schema.get("Region") or get_region(),
-            "versionId": schema.get("VersionId", "LATEST"),
-        }
+            self.write(prefix, keys, buffer, body, ".parquet")
         for record, error in failed:
-            about = {"sequenceNumber": record.sequence, "subSequenceNumber": 0, "dataCatalogTable": catalog}
-            self.refuse(record, error.code, about, error.message)
+            self.refuse(record, error.code, {"sequenceNumber": record.sequence}, error.message)
 
-    def write(
-        self, place: dict[str, Any], values: dict[str, str], buffer: Buffer, body: bytes, extension: str = ""
-    ) -> None:
-        """Put one object into `place`, named as Firehose does with `values` for the prefix's expressions.
+    def write(self, prefix: str, values: dict[str, str], buffer: Buffer, body: bytes, extension: str = "") -> None:
+        """Put one object, named as Firehose does with `values` for the prefix's expressions.
 
         Raises RuntimeError when S3 refuses it.
         """
-        template = place.get("Prefix") or ""
+        template = prefix
         if "!{" in template:  # MiniStack adds yyyy/MM/dd/HH/ without a timestamp in it, AWS without any expression
             template += "!{timestamp:}"
         for expression, value in values.items():
@@ -296,52 +269,56 @@ class Worker:
         first = time.gmtime(min(record.arrival for record in buffer.records) / 1000)
         when = firehose._java_time("yyyy-MM-dd-HH-mm-ss", first)
         name = f"{self.stream['name']}-{self.stream['version']}-{when}-{new_uuid()}"
-        key = firehose._evaluate_prefix(template, first) + name + (place.get("FileExtension") or extension)
-        bucket = firehose._s3_bucket_from_arn(place["BucketARN"])
+        key = firehose._evaluate_prefix(template, first) + name + extension
+        bucket = firehose._s3_bucket_from_arn(self.config["BucketARN"])
         status, _, answer = s3._put_object(bucket, key, body, {"content-type": "application/octet-stream"})
         if status >= 300:
             raise RuntimeError(f"S3 refused s3://{bucket}/{key}: {answer.decode(errors='replace')}")
 
 
-def enabled(configuration: dict[str, Any]) -> bool:
-    """Whether conversion is on: AWS takes one without `Enabled` as enabled."""
-    return bool(configuration) and configuration.get("Enabled", True)
+def enabled(config: dict[str, Any], name: str) -> bool:
+    """Whether a part of a destination is on: AWS takes one without `Enabled` as enabled."""
+    return bool(config.get(name)) and config[name].get("Enabled", True)
 
 
-def partitioned(config: dict[str, Any]) -> bool:
-    """Whether dynamic partitioning is on."""
-    return (config.get("DynamicPartitioningConfiguration") or {}).get("Enabled", False)
+def processors(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """A destination's processors that are on."""
+    return config[PROCESSING].get("Processors", []) if enabled(config, PROCESSING) else []
 
 
 def buffering(config: dict[str, Any]) -> dict[str, float]:
     """A destination's BufferingHints with AWS's defaults."""
-    large = enabled(config.get("DataFormatConversionConfiguration") or {}) or partitioned(config)
+    large = enabled(config, CONVERSION) or enabled(config, PARTITIONING)
     given = {name: int(value) for name, value in (config.get("BufferingHints") or {}).items()}
     return HINTS | ({"SizeInMBs": 128} if large else {}) | given
 
 
-def problem(config: dict[str, Any]) -> str | None:
-    """What AWS's InvalidArgumentException would say of a destination, None when it is sound."""
-    prefix, errors, hints = config.get("Prefix") or "", config.get("ErrorOutputPrefix") or "", buffering(config)
-    converting, partitioning = enabled(config.get("DataFormatConversionConfiguration") or {}), partitioned(config)
-    small, quick = hints["SizeInMBs"] < 64, hints["IntervalInSeconds"] < 60
-    zipped = config.get("CompressionFormat", "UNCOMPRESSED") != "UNCOMPRESSED"
-    size, cause = "BufferingHints.SizeInMBs must be at least 64 when", "when Dynamic Partitioning is enabled"
-    rules = [
-        (converting and small, f"{size} data format conversion is enabled."),
-        (partitioning and small, f"{size} Dynamic Partitioning is enabled."),
-        (partitioning and quick, f"BufferingHints.IntervalInSeconds must be at least 60 seconds {cause}."),
-        (converting and zipped, "CompressionFormat must be UNCOMPRESSED when data format conversion is enabled."),
-        ("!{" in prefix and not errors, "ErrorOutputPrefix cannot be null or empty when Prefix contains expressions."),
-        (PARTITION_KEY.search(errors), "ErrorOutputPrefix cannot contain partitionKey namespaces."),
-        (
-            "!{" in errors and "!{firehose:error-output-type}" not in errors,
-            "ErrorOutputPrefix must contain !{firehose:error-output-type} when it contains expressions.",
-        ),
-        (partitioning and not PARTITION_KEY.search(prefix), f"Prefix must contain partitionKey namespaces {cause}."),
-        (not partitioning and PARTITION_KEY.search(prefix), f"Prefix can have partitionKey namespaces only {cause}."),
+def unsupported(config: dict[str, Any]) -> list[str]:
+    """The names of what a destination asks for and isn't in the local cloud."""
+    conversion = config.get(CONVERSION) or {}
+    formats = {
+        **conversion.get("InputFormatConfiguration", {}).get("Deserializer", {}),
+        **conversion.get("OutputFormatConfiguration", {}).get("Serializer", {}),
+    }
+    return [
+        *(name for name, value in config.items() if name not in SUPPORTED and value not in NEUTRAL),
+        *(found["Type"] for found in processors(config) if found["Type"] != "Lambda"),
+        *(name for name, options in formats.items() if name not in ("OpenXJsonSerDe", "ParquetSerDe") or options),
     ]
-    return next((message for broken, message in rules if broken), None)
+
+
+def problem(config: dict[str, Any]) -> str | None:
+    """Why a destination is refused: it isn't supported here, or would fail on AWS. None when it is sound."""
+    prefix, partitioning = config.get("Prefix") or "", enabled(config, PARTITIONING)
+    if unknown := unsupported(config):
+        return f"{', '.join(unknown)}: not in the local cloud"
+    if (partitioning or enabled(config, CONVERSION)) and buffering(config)["SizeInMBs"] < 64:
+        return "BufferingHints.SizeInMBs must be at least 64 for data format conversion and Dynamic Partitioning."
+    if "!{" in prefix and not config.get("ErrorOutputPrefix"):
+        return "ErrorOutputPrefix cannot be null or empty when Prefix contains expressions."
+    if partitioning != bool(PARTITION_KEY.search(prefix)):
+        return "Prefix must contain partitionKey namespaces when Dynamic Partitioning is enabled, and only then."
+    return None
 
 
 def create(original: Handler) -> Handler:

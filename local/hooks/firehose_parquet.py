@@ -36,18 +36,15 @@ def to_parquet(conversion: dict[str, Any], records: list[Record]) -> tuple[bytes
     schema = conversion["SchemaConfiguration"]
     table = glue._tables.get(f"{schema.get('DatabaseName')}/{schema.get('TableName')}") or {}
     columns = tuple((c["Name"], c["Type"]) for c in table.get("StorageDescriptor", {}).get("Columns", []))
-    serializer = conversion["OutputFormatConfiguration"]["Serializer"]
-    if not columns or "ParquetSerDe" not in serializer:
-        error = firehose._conversion_error("unsupported" if columns else "table")
-        return b"", [(record, error) for record in records]
+    if not columns:
+        return b"", [(record, firehose._conversion_error("table")) for record in records]
     target = arrow_schema(columns)
-    reader = conversion["InputFormatConfiguration"]["Deserializer"].get("OpenXJsonSerDe") or {}
     rows: list[tuple[Record, list[Any]]] = []
     failed: Failed = []
     for record in records:
         try:
             documents = firehose._json_documents(b64decode(record.data))
-            rows.extend((record, _row(document, target.names, reader)) for document in documents)
+            rows.extend((record, _row(document, target.names)) for document in documents)
         except firehose._DeliveryError as error:
             failed.append((record, error))
     try:
@@ -60,10 +57,8 @@ def to_parquet(conversion: dict[str, Any], records: list[Record]) -> tuple[bytes
         arrays = _arrays([row for _, row in rows], target)
     if not rows:
         return b"", failed
-    codec = {"GZIP": "gzip", "UNCOMPRESSED": "none"}.get(serializer["ParquetSerDe"].get("Compression"), "snappy")
-    file = io.BytesIO()
-    out = pa.Table.from_arrays(arrays, schema=target)
-    pq.write_table(out, file, compression=codec, use_deprecated_int96_timestamps=True)  # Hive's timestamps
+    file, out = io.BytesIO(), pa.Table.from_arrays(arrays, schema=target)
+    pq.write_table(out, file, compression="snappy", use_deprecated_int96_timestamps=True)  # Hive's timestamps
     return file.getvalue(), failed
 
 
@@ -75,12 +70,10 @@ def arrow_schema(columns: tuple[tuple[str, str], ...]) -> pa.Schema:
         return connection.sql(f"SELECT {', '.join(typed)}").to_arrow_table().schema
 
 
-def _row(document: dict[str, Any], names: list[str], reader: dict[str, Any]) -> list[Any]:
-    """A document's values in the order of the columns, found by OpenX's rules for keys."""
-    fold = str.lower if reader.get("CaseInsensitive", True) else str
-    dots, mapped = reader.get("ConvertDotsInJsonKeysToUnderscores"), reader.get("ColumnToJsonKeyMappings") or {}
-    values = {fold(key.replace(".", "_") if dots else key): value for key, value in document.items()}
-    return [values.get(fold(mapped.get(name, name))) for name in names]
+def _row(document: dict[str, Any], names: list[str]) -> list[Any]:
+    """A document's values in the order of the columns, whatever the case of its keys."""
+    values = {key.lower(): value for key, value in document.items()}
+    return [values.get(name.lower()) for name in names]
 
 
 def _arrays(rows: list[list[Any]], target: pa.Schema) -> list[pa.Array]:

@@ -213,8 +213,8 @@ def shared_classes(folder: Path) -> str:
     base, archive = archives()
     if not base.exists():  # the wheel's Java comes without the archive of its own classes
         made = folder / "base.jsa"
-        dump = [tools.java_home() / "bin" / "java", "-Xshare:dump", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={made}"]
-        subprocess.run(dump, check=True, capture_output=True)
+        options = ["-Xshare:dump", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={made}"]
+        subprocess.run([tools.java_home() / "bin" / "java", *options], check=True, capture_output=True)
         keep(made, base)
     if archive.exists():
         return f"-XX:SharedArchiveFile={base}:{archive}"
