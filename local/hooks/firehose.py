@@ -118,15 +118,17 @@ class Worker:
             continue
 
     def turn(self) -> bool:
-        """Read once, process full batches, write what is due; whether there may be more to read."""
-        if records := list(self.read()):
+        """Read once, process and write what is due; whether there may be more to read."""
+        records = list(self.read())
+        for record in records:
+            self.batch.add(record)
             self.last_read = time.monotonic()
-            self.take(records)
             self.wake.set()
         idle = not records and (self.ended.is_set() or time.monotonic() - self.last_read >= IDLE_SECONDS)
-        hints = {name: float(self.processor.get(f"Buffer{name}", 0)) for name in HINTS}
-        if idle or self.batch.due(hints):
-            self.process()
+        given = self.processor or {"BufferSizeInMBs": "inf", "BufferIntervalInSeconds": "0"}
+        hints = {name: float(given[f"Buffer{name}"]) for name in HINTS}
+        while self.batch.due(hints) or (idle and self.batch.records):
+            self.process(hints["SizeInMBs"] * MB)
         self.flush(everything=idle)
         return bool(records)
 
@@ -141,22 +143,19 @@ class Worker:
                 self.positions[name] = record["SequenceNumber"]
                 yield Record(record["Data"], int(record["ApproximateArrivalTimestamp"] * 1000), self.positions[name])
 
-    def take(self, records: list[Record]) -> None:
-        """Fill the batch for the processor, and invoke it each time the next record doesn't fit."""
-        limit = float(self.processor.get("BufferSizeInMBs", 1)) * MB
-        for record in records:
-            if self.batch.records and self.batch.size + record.size > limit:
-                self.process()
-            self.batch.add(record)
-
-    def process(self) -> None:
-        """Invoke the processor with the batch; place or refuse each record by its result."""
-        named = {f"{index:049d}": record for index, record in enumerate(self.batch.records)}
+    def process(self, limit: float) -> None:
+        """Invoke the processor with what fits of the batch; place or refuse each record by its result."""
+        named: dict[str, Record] = {}
+        for index, record in enumerate(self.batch.records):
+            limit -= record.size
+            if named and limit < 0:
+                break
+            named[f"{index:049d}"] = record
         processor = self.processor
-        if not named:
-            return
         attempts, results = self.invoke(processor, named) if processor else (1, {})
-        self.batch = Buffer()
+        rest, self.batch = self.batch.records[len(named) :], Buffer()
+        for record in rest:
+            self.batch.add(record)
         about = {"attemptsMade": attempts, "lambdaArn": processor.get("LambdaArn")}
         for name, record in named.items():
             result = (results or {}).get(name, {})
@@ -261,15 +260,14 @@ class Worker:
 
         Raises RuntimeError when S3 refuses it.
         """
-        template = prefix
-        if "!{" in template:  # MiniStack adds yyyy/MM/dd/HH/ without a timestamp in it, AWS without any expression
-            template += "!{timestamp:}"
+        if "!{" in prefix:  # MiniStack adds yyyy/MM/dd/HH/ without a timestamp in it, AWS without any expression
+            prefix += "!{timestamp:}"
         for expression, value in values.items():
-            template = template.replace(expression, value)
+            prefix = prefix.replace(expression, value)
         first = time.gmtime(min(record.arrival for record in buffer.records) / 1000)
         when = firehose._java_time("yyyy-MM-dd-HH-mm-ss", first)
         name = f"{self.stream['name']}-{self.stream['version']}-{when}-{new_uuid()}"
-        key = firehose._evaluate_prefix(template, first) + name + extension
+        key = firehose._evaluate_prefix(prefix, first) + name + extension
         bucket = firehose._s3_bucket_from_arn(self.config["BucketARN"])
         status, _, answer = s3._put_object(bucket, key, body, {"content-type": "application/octet-stream"})
         if status >= 300:
