@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import botocore.session
@@ -85,27 +85,23 @@ def selected(noun: str, request: Record) -> list[Record]:
     return [record for record in store.records(noun) if wanted.items() <= record.items()]
 
 
-def _reference(noun: str, request: Record) -> str:
+def named(noun: str, request: Record) -> str:
+    """The name or the ARN in a request about one record."""
     return request.get(f"{noun}Name") or request[f"{noun}Arn"]
 
 
-def _describe(noun: str, request: Record) -> Record:
-    return store.find(noun, _reference(noun, request))
-
-
-def _list(noun: str, request: Record) -> Record:
-    return page(f"List{noun}s", request, selected(noun, request))
-
-
-def _delete(noun: str, request: Record) -> Record:
-    return store.delete(noun, _reference(noun, request))
+def register(noun: str) -> None:
+    """Make the operations that all nouns have alike."""
+    list_members = f"MaxResults SortBy SortOrder {' '.join(FILTERS)}"
+    operation(f"Describe{noun}", f"{noun}Name {noun}Arn")(lambda request: store.find(noun, named(noun, request)))
+    operation(f"List{noun}s", list_members)(lambda request: page(f"List{noun}s", request, selected(noun, request)))
+    if noun in DELETED:
+        members = f"{noun}Name ClientRequestToken"
+        operation(f"Delete{noun}", members)(lambda request: store.delete(noun, named(noun, request)))
 
 
 for _noun in NOUNS:
-    operation(f"Describe{_noun}", f"{_noun}Name {_noun}Arn")(partial(_describe, _noun))
-    operation(f"List{_noun}s", f"MaxResults NextToken SortBy SortOrder {' '.join(FILTERS)}")(partial(_list, _noun))
-for _noun in DELETED:
-    operation(f"Delete{_noun}", f"{_noun}Name ClientRequestToken")(partial(_delete, _noun))
+    register(_noun)
 
 
 def change(noun: str, record: Record, status: str, **fields: Any) -> None:

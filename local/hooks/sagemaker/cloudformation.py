@@ -23,54 +23,39 @@ def run(operation: str, properties: Record, **also: Any) -> Record:
     return api.call(operation, request)
 
 
-def created(noun: str, record: Record) -> Created:
-    """The physical id and the attributes of a record. Ref is the ARN, but a pipeline's name."""
+def created(noun: str, reference: str) -> Created:
+    """The physical id and the attributes of a record. Raises SageMakerError when what was under way failed."""
+    record = store.settled(noun, reference)
+    if noun == "Endpoint" and record.get("FailureReason"):
+        raise invalid(record["FailureReason"])
     attributes = {name: record[name] for name in (f"{noun}Name", f"{noun}Arn")}
     return attributes[f"{noun}Name" if noun == "Pipeline" else f"{noun}Arn"], attributes
 
 
-def served(arn: str, config: str) -> None:
-    """Wait for an endpoint. Raises with its reason unless it ends in service with this configuration."""
-    record = store.settled("Endpoint", arn)
-    if record["EndpointStatus"] != "InService" or record["EndpointConfigName"] != config:
-        raise invalid(record["FailureReason"])
-
-
 def handlers(noun: str) -> dict[str, Callable[..., Any]]:
-    """A type's handlers, with MiniStack's signatures."""
+    """A type's handlers, with MiniStack's signatures. Ref is the ARN, but a pipeline's name."""
     token = {"ClientRequestToken": str(uuid.uuid4())} if noun == "Pipeline" else {}
 
     def create(logical_id: str, properties: Record, stack_name: str) -> Created:
         generated = provisioners._physical_name(stack_name, logical_id, max_len=63)
         name = properties.get(f"{noun}Name", generated)
         run(f"Create{noun}", properties, **{f"{noun}Name": name}, **token)
-        record = store.find(noun, name)
-        if noun == "Endpoint":
-            try:
-                served(record["EndpointArn"], properties["EndpointConfigName"])
-            except SageMakerError:
-                run("DeleteEndpoint", {"EndpointName": name})
-                raise
-        return created(noun, record)
+        try:
+            return created(noun, name)
+        except SageMakerError:  # an endpoint that failed
+            run(f"Delete{noun}", {f"{noun}Name": name})
+            raise
 
     def update(physical_id: str, old: Record, new: Record, stack_name: str) -> Created:
-        record = store.find(noun, physical_id)
-        properties = {name: value for name, value in new.items() if name != "Tags"}
-        if noun == "Pipeline":
-            run("UpdatePipeline", properties)
-        elif noun == "Endpoint" and new["EndpointConfigName"] != record["EndpointConfigName"]:
-            run("UpdateEndpoint", properties, EndpointName=record["EndpointName"])
-            served(physical_id, new["EndpointConfigName"])
-        return created(noun, record)
+        if noun in UPDATED:
+            properties = {name: value for name, value in new.items() if name != "Tags"}
+            run(f"Update{noun}", properties, **{f"{noun}Name": store.find(noun, physical_id)[f"{noun}Name"]})
+        return created(noun, physical_id)
 
     def delete(physical_id: str, properties: Record) -> None:
-        try:
-            name = store.find(noun, physical_id)[f"{noun}Name"]
-        except SageMakerError:  # it is gone already
-            return
-        if noun == "Endpoint":
-            store.settled(noun, physical_id)
-        run(f"Delete{noun}", {f"{noun}Name": name}, **token)
+        name = physical_id.rpartition("/")[2]
+        if any(record[f"{noun}Name"] == name for record in store.records(noun)):
+            run(f"Delete{noun}", {f"{noun}Name": name}, **token)
 
     return {"create": create, "update": update, "delete": delete}
 

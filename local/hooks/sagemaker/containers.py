@@ -38,13 +38,6 @@ class Container:
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     pump: threading.Thread | None = None
 
-    def wait(self, seconds: float | None) -> int:
-        """Its exit code. It has ended, whatever happens. Raises subprocess.TimeoutExpired."""
-        try:
-            return self.process.wait(seconds)
-        finally:
-            self.end()
-
     def end(self) -> None:
         """Kill every process of the container and read its log to the end."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left (macOS: only zombies)

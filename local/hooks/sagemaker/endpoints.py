@@ -84,30 +84,18 @@ def create_endpoint(request: Record) -> Record:
 def update_endpoint(request: Record) -> Record:
     """Move an endpoint to another configuration: the old container answers until the new one does."""
     config = store.find("EndpointConfig", request["EndpointConfigName"])
-    with store.lock:
-        record = _idle(request["EndpointName"])
-        if config["EndpointConfigName"] == record["EndpointConfigName"]:
-            raise invalid("You cannot update an endpoint with the current EndpointConfig. Create a new one.")
-        return _deploy_later(record, "Updating", config)
+    return _deploy_later(store.settled("Endpoint", request["EndpointName"]), "Updating", config)
 
 
 @operation("DeleteEndpoint", "EndpointName")
 def delete_endpoint(request: Record) -> Record:
-    """Remove an endpoint and end its container."""
-    with store.lock:
-        record = store.delete("Endpoint", _idle(request["EndpointName"])["EndpointArn"])
+    """Remove an endpoint, once what is under way with it has ended, and end its container."""
+    record = store.delete("Endpoint", store.settled("Endpoint", request["EndpointName"])["EndpointArn"])
     api.change("Endpoint", record, "Deleting")
     with _traffic:
         server = _live.pop(record["EndpointArn"], None)
     if server:
         spawn_background(server.retire, thread_name="sagemaker-retire")
-    return record
-
-
-def _idle(name: str) -> Record:
-    record = store.find("Endpoint", name)
-    if record["EndpointStatus"] in ("Creating", "Updating"):
-        raise invalid(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
     return record
 
 

@@ -41,13 +41,13 @@ def create_processing_job(request: Record) -> Record:
 
 def _create(noun: str, request: Record, work: Callable[[Record], None], **fields: Any) -> Record:
     """Store a job and start what does its work."""
-    record, edge = store.create(noun, request[f"{noun}Name"], request, **fields), noun.removesuffix("Job")
+    record = store.create(noun, request[f"{noun}Name"], request, **fields)
 
     def ended(reason: str) -> None:
         status = ("Stopped" if reason.startswith("MaxRuntimeExceeded") else "Failed") if reason else "Completed"
-        api.change(noun, record, status, **{"FailureReason": reason or None, f"{edge}EndTime": time.time()})
+        api.change(noun, record, status, FailureReason=reason or None)
 
-    api.change(noun, record, "InProgress", **{f"{edge}StartTime": time.time()})
+    api.change(noun, record, "InProgress")
     store.work(record[f"{noun}Arn"], lambda: work(record), ended)
     return record
 
@@ -58,9 +58,11 @@ def _execute(noun: str, record: Record, image: str, argv: list[str], base: Path,
     container = containers.start(image, argv, record.get("Environment", {}), base, (group, stream))
     limit = record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
     try:
-        code = container.wait(limit)
+        code = container.process.wait(limit)
     except subprocess.TimeoutExpired:
         raise SageMakerError("MaxRuntimeExceeded", f"its MaxRuntimeInSeconds, {limit}, are over.") from None
+    finally:
+        container.end()
     if code:
         message = said.read_text(errors="replace") if said.exists() else "\n".join(container.tail)
         raise SageMakerError("AlgorithmError", f"{message[-800:]}, exit code: {code}. Log: {group} {stream}")

@@ -215,7 +215,7 @@ def _change(record: Record, status: str, reason: str = "") -> None:
     store.emit("Model Building Pipeline Execution Status Change", detail | arns, *arns.values())
 
 
-@operation("ListPipelineExecutionSteps", "PipelineExecutionArn MaxResults NextToken SortOrder")
+@operation("ListPipelineExecutionSteps", "PipelineExecutionArn MaxResults SortOrder")
 def list_steps(request: Record) -> Record:
     """The steps that were started, the last one first."""
     steps = store.find("PipelineExecution", request["PipelineExecutionArn"])["PipelineExecutionSteps"]

@@ -89,11 +89,12 @@ def work(arn: str, function: Callable[[], None], ended: Callable[[str], None]) -
     _workers[arn] = spawn_background(supervised, thread_name=arn.rpartition(":")[2])
 
 
-def settled(noun: str, arn: str) -> Record:
-    """A record, once what works on it, if anything, has ended."""
-    if worker := _workers.get(arn):
+def settled(noun: str, reference: str) -> Record:
+    """A record, once what works on it, if anything, has ended. Raises ResourceNotFound."""
+    record = find(noun, reference)
+    if worker := _workers.get(record[f"{noun}Arn"]):
         worker.join()
-    return find(noun, arn)
+    return record
 
 
 def clear() -> None:
