@@ -25,6 +25,7 @@ from local.hooks import swap
 from local.hooks.firehose_parquet import Record, to_parquet
 
 IDLE_SECONDS = 3.0
+POLL_SECONDS = 0.5
 RETRY_SECONDS = 5.0
 MB = 1024 * 1024
 HINTS: dict[str, float] = {"SizeInMBs": 5, "IntervalInSeconds": 300}
@@ -74,11 +75,11 @@ class Buffer:
 
 
 class Worker:
-    """Delivers one stream. Its buffers belong to its own thread; others only set `wake` and `ended`."""
+    """Delivers one stream. Its buffers belong to its own thread; others only set `ended`."""
 
     def __init__(self, stream: dict[str, Any]) -> None:
         self.stream = stream
-        self.wake, self.ended = threading.Event(), threading.Event()
+        self.ended = threading.Event()
         self.batch = Buffer()
         self.partitions: dict[tuple[tuple[str, str], ...], Buffer] = {}
         self.errors: dict[str, Buffer] = {}
@@ -106,11 +107,10 @@ class Worker:
 
     def run(self) -> None:
         """Deliver until `ended`, then what is left."""
-        while not self.ended.is_set():
-            self.wake.wait(timeout=0.5)
-            self.wake.clear()
+        while not self.ended.wait(POLL_SECONDS):
             try:
-                self.turn()
+                while self.turn() and not self.ended.is_set():
+                    continue
             except Exception:
                 log.exception("Firehose %s: delivery failed and will be tried again", self.stream["name"])
                 self.ended.wait(RETRY_SECONDS)
@@ -123,7 +123,6 @@ class Worker:
         for record in records:
             self.batch.add(record)
             self.last_read = time.monotonic()
-            self.wake.set()
         idle = not records and (self.ended.is_set() or time.monotonic() - self.last_read >= IDLE_SECONDS)
         given = self.processor or {"BufferSizeInMBs": "inf", "BufferIntervalInSeconds": "0"}
         hints = {name: float(given[f"Buffer{name}"]) for name in HINTS}
@@ -345,22 +344,14 @@ def delete(original: Handler) -> Handler:
         answer = original(data)
         if stream and answer[0] < 300 and (worker := workers.pop(stream["arn"], None)):
             worker.ended.set()
-            worker.wake.set()
         return answer
 
     return call
 
 
-def wake(stream_arn: str, _records: list[tuple[str, bytes]]) -> None:
-    """What Kinesis calls at each put: the workers read the stream themselves."""
-    for worker in list(workers.values()):
-        if worker.stream["kinesis_source"]["KinesisStreamARN"] == stream_arn:
-            worker.wake.set()
-
-
 def install() -> None:
     """Put the workers behind MiniStack's Firehose API."""
-    swap(firehose, "ingest_from_kinesis_source", lambda _original: wake)
+    swap(firehose, "ingest_from_kinesis_source", lambda _original: lambda *_: None)  # the workers read for themselves
     for name, action, make in (
         ("_create_delivery_stream", "CreateDeliveryStream", create),
         ("_delete_delivery_stream", "DeleteDeliveryStream", delete),

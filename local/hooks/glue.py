@@ -1,6 +1,7 @@
-"""Glue's Spark jobs: MiniStack 1.5.33 starts every run at once and reports SUCCEEDED; it never queues or stops one.
+"""Glue's Spark jobs: MiniStack 1.5.33 starts every run at once and reports SUCCEEDED; it never queues one.
 
-Not here: jobs of other kinds, which are refused; retries (MaxRetries), job bookmarks, job events on the event bus.
+Not here: jobs of other kinds and stopping a run, which are refused; retries (MaxRetries), job bookmarks, job events on
+the event bus.
 """
 
 import threading
@@ -18,10 +19,9 @@ from local.hooks.glue_triggers import notify_event as notify_event  # EventBridg
 Answer = tuple[int, dict[str, str], bytes]
 Handler = Callable[[dict[str, Any]], Answer]
 Run = dict[str, Any]  # a JobRun as the API shows it
-ACTIVE = ("STARTING", "RUNNING", "STOPPING")
+ACTIVE = ("STARTING", "RUNNING")
 LOG_LIMIT = 5_000  # lines of a run's output kept in CloudWatch
 lock = threading.RLock()
-groups: dict[str, int] = {}  # run id -> process group
 
 
 def start_job_run(original: Handler) -> Handler:
@@ -89,25 +89,17 @@ def execute(run: Run) -> None:
         "--JOB_RUN_ID": run["Id"],
     }
 
-    def started(group: int) -> None:
-        with lock:
-            groups[run["Id"]] = group
-            if run["JobRunState"] == "STOPPING":
-                glue_spark.kill(group)
-            else:
-                run["JobRunState"] = "RUNNING"
-
+    run["JobRunState"] = "RUNNING"
     begun, state, message = time.monotonic(), "SUCCEEDED", ""
     try:
         words = {key: str(value) for key, value in arguments.items()}
-        glue_spark.run(job, folder, words, run["Timeout"] * 60, started)
+        glue_spark.run(job, folder, words, run["Timeout"] * 60)
     except glue_spark.JobFailed as failure:
         state, message = failure.state, str(failure)
     except Exception as error:
         state, message = "FAILED", f"{type(error).__name__}: {error}"
         raise
     finally:
-        groups.pop(run["Id"], None)
         for kind, file in (("output", "stdout.txt"), ("error", "stderr.txt")):
             if (folder / file).exists():
                 write_log(f"/aws-glue/jobs/{kind}", run["Id"], (folder / file).read_text(errors="replace"))
@@ -115,11 +107,9 @@ def execute(run: Run) -> None:
         finish(run, state, message)
 
 
-def finish(run: Run, state: str, message: str = "") -> None:
+def finish(run: Run, state: str, message: str) -> None:
     """Set a run's last state, start the next in the queue, tell the workflow."""
     with lock:
-        if run["JobRunState"] == "STOPPING":
-            state, message = "STOPPED", ""
         now = int(time.time())
         run.update(JobRunState=state, ErrorMessage=message[:4000], CompletedOn=now, LastModifiedOn=now)
         start_waiting(run["JobName"])
@@ -127,34 +117,7 @@ def finish(run: Run, state: str, message: str = "") -> None:
 
 
 def batch_stop_job_run(_original: Handler) -> Handler:
-    def stop(data: dict[str, Any]) -> Answer:
-        """BatchStopJobRun: a waiting run is stopped at once, a running one with its JVM."""
-        runs = {run["Id"]: run for run in glue._job_runs.get(data["JobName"], [])}
-        done, errors = [], []
-        for run_id in data["JobRunIds"]:
-            about = {"JobName": data["JobName"], "JobRunId": run_id}
-            if run_id in runs and stop_run(runs[run_id]):
-                done.append(about)
-            else:
-                detail = {"ErrorCode": "InvalidInputException", "ErrorMessage": f"{run_id} is not under way"}
-                errors.append(about | {"ErrorDetail": detail})
-        return json_response({"SuccessfulSubmissions": done, "Errors": errors})
-
-    return stop
-
-
-def stop_run(run: Run) -> bool:
-    """Stop a run; False when it has ended."""
-    with lock:
-        before = run["JobRunState"]
-        if before not in (*ACTIVE, "WAITING"):
-            return False
-        run["JobRunState"] = "STOPPING"
-        if run["Id"] in groups:
-            glue_spark.kill(groups[run["Id"]])
-    if before == "WAITING":
-        finish(run, "STOPPED")
-    return True
+    return lambda _data: error_response_json("InvalidInputException", "stopping a run is not in the local cloud", 400)
 
 
 def write_log(group: str, stream: str, text: str) -> None:

@@ -124,12 +124,10 @@ def object_file(bucket: str, key: str) -> Path:
     return plain if s3._plain_path_key(key) and plain.is_file() else Path(s3._object_disk_path(bucket, key))
 
 
-def run(
-    job: dict[str, Any], folder: Path, arguments: dict[str, str], seconds: float, started: Callable[[int], None]
-) -> None:
+def run(job: dict[str, Any], folder: Path, arguments: dict[str, str], seconds: float) -> None:
     """Run a job's script to its end in `folder`, which gets stdout.txt and stderr.txt.
 
-    `started` is told the process group. Raises JobFailed: TIMEOUT after `seconds`, FAILED with the script's error.
+    Raises JobFailed: TIMEOUT after `seconds`, FAILED with the script's error.
     """
     if refused := UNSUPPORTED & arguments.keys():
         raise JobFailed("FAILED", f"{', '.join(sorted(refused))} is not in the local cloud")
@@ -147,12 +145,11 @@ def run(
                 stdin=theirs.fileno(), stdout=out, stderr=errors, start_new_session=True,
             )  # fmt: skip
             theirs.close()
-            started(process.pid)
             try:
                 attend(ours, view, time.monotonic() + seconds)
                 code = process.wait(10)
             except BaseException:
-                kill(process.pid)
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 raise
         spawn_background(keep_archive, folder, process.pid, thread_name="spark-classes")
@@ -174,12 +171,6 @@ def attend(driver: socket.socket, view: View, deadline: float) -> None:
             raise JobFailed("TIMEOUT", "Job run timed out") from None
         view.publish()
         driver.sendall(b"d")
-
-
-def kill(group: int) -> None:
-    """End a driver and its JVM."""
-    with suppress(ProcessLookupError):  # it has ended by itself
-        os.killpg(group, signal.SIGKILL)
 
 
 def environment(job: dict[str, Any], view: View, folder: Path, arguments: dict[str, str]) -> dict[str, str]:
