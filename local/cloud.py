@@ -1,5 +1,6 @@
 """Starts and stops the local cloud, and says how to talk to it."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -108,10 +109,7 @@ class Cloud:
 
     def process(self) -> int | None:
         """The supervisor's process id, None when this cloud isn't running."""
-        path = self.state / server.LOCK
-        if not path.exists():
-            return None
-        with path.open() as file:
+        with contextlib.suppress(FileNotFoundError), (self.state / server.LOCK).open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:  # the supervisor holds it, and is about to write if it hasn't
@@ -125,6 +123,11 @@ class Cloud:
                 return answer.status == 200
         except OSError:
             return False
+
+    def require(self) -> None:
+        """Raises ToolError unless the server answers."""
+        if not self.healthy():
+            raise tools.ToolError(f"No local cloud answers at {self.endpoint}: `python -m local start` first.")
 
     def start(self, follow_me: bool = False) -> None:
         """Start an empty cloud and wait until it answers; with `follow_me` it ends when this process does.

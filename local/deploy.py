@@ -65,7 +65,7 @@ def deploy(cloud: Cloud, stage: str, folder: Path = tools.ROOT) -> Iterator[str]
     Yields the CLI's lines. The account and region are the stage's own: the local cloud takes any.
     Raises ToolError when a step fails or the stage isn't for one account and region.
     """
-    require_running(cloud)
+    cloud.require()
     assembly = cloud.state / "cdk.out"
     chosen = ("--context", f"environment={stage}", f"{stage}/*")
     yield from cdk(cloud, "synth", "--quiet", "--output", str(assembly), *chosen, folder=folder)
@@ -81,7 +81,7 @@ def deploy(cloud: Cloud, stage: str, folder: Path = tools.ROOT) -> Iterator[str]
 
 def destroy(cloud: Cloud) -> Iterator[str]:
     """Destroy the deployed stage's stacks and then the bootstrap stack with its bucket. Yields the CLI's lines."""
-    require_running(cloud)
+    cloud.require()
     if cloud.deployment:
         app, stage = cloud.state / "cdk.out", cloud.deployment["stage"]
         yield from cdk(cloud, "destroy", "--app", str(app), "--force", f"{stage}/*")
@@ -101,12 +101,6 @@ def remove_bootstrap(cloud: Cloud) -> Iterator[str]:
     bucket.object_versions.delete()
     bucket.delete()
     yield f"{BOOTSTRAP_STACK}: destroyed, its bucket {bucket.name} too"
-
-
-def require_running(cloud: Cloud) -> None:
-    """Raises ToolError unless the cloud answers."""
-    if not cloud.healthy():
-        raise tools.ToolError(f"No local cloud answers at {cloud.endpoint}: `python -m local start` first.")
 
 
 # Glue and SageMaker make these for all jobs of an account: no stack owns them, here or in AWS.

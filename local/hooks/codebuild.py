@@ -28,34 +28,27 @@ from local.hooks import client, state_folder, swap
 _overrides: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("build_overrides")
 
 
-def image_folder(image_uri: str) -> Path:
-    """The folder of an image that was pushed here. Raises FileNotFoundError when it wasn't, as AWS fails then."""
+def image_root(image_uri: str) -> Path:
+    """The root file system of an image. Raises FileNotFoundError when it wasn't pushed, as AWS fails then."""
     from ministack.services import ecr
 
     repository, _, tag = image_uri.partition("/")[2].rpartition(":")
-    folder = state_folder() / "images" / repository / tag
     if repository not in ecr._repositories or not ecr._find_image(repository, {"imageTag": tag}):
         raise FileNotFoundError(f"{image_uri} is not in ECR: run the CodeBuild project that pushes it.")
-    return folder
-
-
-def image_root(image_uri: str) -> Path:
-    """The root file system of an image. Raises FileNotFoundError when it wasn't pushed."""
-    return image_folder(image_uri) / "rootfs"
+    return state_folder() / "images" / repository / tag / "rootfs"
 
 
 def image_env(image_uri: str) -> dict[str, str]:
     """An image's ENV, with absolute paths that the image holds as this machine's. Raises like image_root."""
-    folder = image_folder(image_uri)
+    root = image_root(image_uri)
 
     def here(path: str) -> str:
-        inside = folder / "rootfs" / path.lstrip("/")
+        inside = root / path.lstrip("/")
         return str(inside) if path.startswith("/") and inside.exists() else path
 
-    env = {name: here(value) for name, value in json.loads((folder / "env.json").read_text()).items()}
-    return env | {
-        "PATH": os.pathsep.join([here("/usr/local/bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    }
+    env = json.loads((root.parent / "env.json").read_text())
+    programs = (here("/usr/local/bin"), str(Path(sys.executable).parent), os.environ["PATH"])
+    return {name: here(value) for name, value in env.items()} | {"PATH": os.pathsep.join(programs)}
 
 
 def build(context: Path, image: Path) -> None:
