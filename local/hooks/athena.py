@@ -35,7 +35,7 @@ REASONS = {  # DuckDB's errors in Trino's words
     r'Table with name "?([^\s"]+)"? does not exist': "TABLE_NOT_FOUND: Table '{}' does not exist",
     r"Function with name (\S+) does not exist": "FUNCTION_NOT_FOUND: Function '{}' not registered",
     r"^Conversion Error: (.*)": "INVALID_CAST_ARGUMENT: {}",
-    r"^[\w ]+: (.*)": "SYNTAX_ERROR: {}",
+    r"(?:^[\w ]+: )?(.*)": "SYNTAX_ERROR: {}",
 }
 
 
@@ -65,9 +65,9 @@ def translate(query: str) -> exp.Expr:
             named = re.match(r"\s*([a-z]+(\s+[a-z]+)?)", query, re.IGNORECASE)
             raise QueryFailed(f"NOT_SUPPORTED: {(named[1] if named else first).upper()} is not in the local cloud")
         tree = sqlglot.parse_one(query, read="trino")
-    except (sqlglot.errors.SqlglotError, IndexError) as error:
-        told = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines() or ["the query is empty"]
-        raise QueryFailed(f"SYNTAX_ERROR: {told[0]}") from error
+    except (sqlglot.errors.SqlglotError, IndexError) as error:  # IndexError: it is empty
+        told = re.sub(r"\x1b\[\d+m", "", str(error))  # sqlglot underlines
+        raise QueryFailed(f"SYNTAX_ERROR: {told}") from error
     for select in tree.find_all(exp.Select):
         for index, column in enumerate(select.expressions):
             if not isinstance(column, exp.Alias | exp.Column | exp.Star):
@@ -79,7 +79,7 @@ def bind(tree: exp.Expr, database: str, connection: duckdb.DuckDBPyConnection) -
     """Make a view of each table of the catalogue that a query names; the bytes of their objects."""
     scanned = 0
     connection.execute("ATTACH ':memory:' AS awsdatacatalog")
-    connection.execute(f'CREATE SCHEMA awsdatacatalog."{database}"; USE awsdatacatalog."{database}"')
+    connection.execute(f'CREATE SCHEMA IF NOT EXISTS awsdatacatalog."{database}"; USE awsdatacatalog."{database}"')
     for schema, name in {(node.db or database, node.name) for node in tree.find_all(exp.Table)}:
         table = glue._tables.get(f"{schema.lower()}/{name.lower()}")
         if table:  # else it is a WITH query's name, or DuckDB will say that there is none

@@ -138,11 +138,11 @@ def start_workflow_run(_original: Handler) -> Handler:
 def create_trigger(original: Handler) -> Handler:
     def call(data: dict[str, Any]) -> Answer:
         """CreateTrigger: refuse by name what would never fire here."""
-        kind, refused = data["Type"], [action for action in data["Actions"] if "JobName" not in action]
-        if kind != "EVENT" or not data.get("WorkflowName") or refused:
-            what = f"a {kind} trigger" if kind != "EVENT" else "an EVENT trigger of crawlers or outside a workflow"
-            return error_response_json("InvalidInputException", f"{what} is not in the local cloud", 400)
-        return original(data)
+        of_jobs = all("JobName" in action for action in data["Actions"])
+        if data["Type"] == "EVENT" and data.get("WorkflowName") and of_jobs:
+            return original(data)
+        reason = f"{data['Type']} trigger {data['Name']}: the local cloud has EVENT triggers of a workflow's jobs alone"
+        return error_response_json("InvalidInputException", reason, 400)
 
     return call
 

@@ -206,8 +206,11 @@ def test_event_trigger_batches(client: Callable[[str], Any], glue: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"Type": "CONDITIONAL"}, "a CONDITIONAL trigger is not in the local cloud"),
-        ({"Actions": [{"CrawlerName": "c"}]}, "of crawlers or outside a workflow is not in the local cloud"),
+        ({"Type": "CONDITIONAL"}, "CONDITIONAL trigger other: the local cloud has"),
+        (
+            {"Actions": [{"CrawlerName": "c"}]},
+            "EVENT trigger other: the local cloud has EVENT triggers of a workflow's jobs alone",
+        ),
     ],
 )
 def test_refuses_triggers_that_would_not_fire(glue: Any, change: dict[str, Any], message: str) -> None:
