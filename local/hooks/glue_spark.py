@@ -18,7 +18,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -229,11 +228,12 @@ def keep(made: Path, archive: Path) -> None:
 
 def keep_archive(folder: Path, group: int) -> None:
     """Keep the archive that a run's JVM writes while it exits, once it has exited."""
-    with suppress(ProcessLookupError):
-        for _ in range(240):
+    try:
+        for _ in range(600):
             os.killpg(group, 0)
             time.sleep(0.5)
-    keep(folder / "classes.jsa", archives()[1])
+    except ProcessLookupError:  # it is complete
+        keep(folder / "classes.jsa", archives()[1])
 
 
 def telling(change: Callable[[View, str, str], None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
