@@ -3,7 +3,8 @@
 # The newest Python that the pinned packages support; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
-ENV ?= sandbox
+# Not ?=: an exported ENV, which shells know too, must not choose what is deployed or destroyed.
+ENV = sandbox
 UV_VERSION := 0.13.9
 
 # Importing aws_cdk takes 1 s with .pyc files and 10 s without.
@@ -20,16 +21,16 @@ OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u A
 .PHONY: help demo test synth deploy destroy destroy-local lint lock install clean
 
 help: ## list the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
+	@awk -F':[^#]*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: install ## run the whole platform on this machine, on real flights; writes build/demo/report.html
-	python -m demo
+	.venv/bin/python -m demo
 
 test: install ## lint, then every test
-	ruff check .
-	ruff format --check .
-	mypy
-	python -m pytest
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest
 
 synth: install ## synthesize ENV (sandbox, staging, production or all) into cdk.out, offline
 	$(OFFLINE) $(CDK) synth --quiet --no-lookups $(if $(filter all,$(ENV)),,-c environment=$(ENV))
@@ -41,19 +42,20 @@ destroy: install ## destroy ENV in the AWS account of your credentials
 	$(CDK) destroy --all -c environment=$(ENV)
 
 destroy-local: install ## destroy the demo's stacks, list what is left (nothing), stop the local cloud
-	python -m local destroy
-	python -m local stop
+	.venv/bin/python -m local destroy
+	.venv/bin/python -m local stop
 
 lint: install ## check and format the code
-	ruff check --fix .
-	ruff format .
-	mypy
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+	.venv/bin/mypy
 
 lock: install ## pin every dependency anew from the *.in files
 	for f in requirements containers/ml/requirements requirements-dev; do \
 		uv pip compile --quiet --universal --python-version 3.11 --no-header $$f.in -o $$f.txt || exit; done
 
 clean: ## remove what was built and installed
+	@test ! -x .venv/bin/python || .venv/bin/python -m local stop
 	rm -rf .venv node_modules build cdk.out .local
 
 install: .venv/.installed node_modules/.installed

@@ -32,7 +32,7 @@ class ImageBuild(Construct):
     """An ECR repository, a CodeBuild project, and a custom resource that builds one image and waits for it.
 
     `context` maps the names at the top of the build context to paths in this repository; it must hold a Dockerfile.
-    `uri` resolves only once the image is in the repository, so whatever uses it is created after it.
+    `uri` names the image by the hash of its sources. Stacks that use it depend on this one, which waits for the build.
     """
 
     def __init__(
@@ -52,11 +52,13 @@ class ImageBuild(Construct):
             image_scan_on_push=True,
             encryption=ecr.RepositoryEncryption.KMS,
             encryption_key=key,
-            lifecycle_rules=[ecr.LifecycleRule(max_image_count=10)],
+            # Registered packages name the image they were trained with: where they are kept, so are the images.
+            lifecycle_rules=[] if deployment.retain else [ecr.LifecycleRule(max_image_count=10)],
             removal_policy=deployment.removal_policy,
             empty_on_delete=not deployment.retain,
         )
         source = _context_asset(self, context)
+        tag = source.asset_hash[:32]
         project = self._project(deployment, source, key)
         builder = Function(
             self,
@@ -71,17 +73,19 @@ class ImageBuild(Construct):
         allow(builder.permissions, ["codebuild:StartBuild", "codebuild:BatchGetBuilds"], project.project_arn)
         image = CustomResource(
             self,
-            f"Image{source.asset_hash[:8]}",  # a new output name: consumers are updated
+            "Image",
             resource_type="Custom::ImageBuild",
             service_token=builder.function_arn,
             properties={
                 "ProjectName": project.project_name,
                 "RepositoryUri": self.repository.repository_uri,
-                "ImageTag": source.asset_hash[:32],
+                "ImageTag": tag,
             },
             service_timeout=Duration.minutes(15),
         )
-        self.uri = image.get_att_string("ImageUri")
+        image.node.add_dependency(self.repository)
+        # Named without asking the resource: its attribute would go stale in stacks that are deployed later than this.
+        self.uri = f"{self.repository.repository_uri}:{tag}"
 
     def _project(self, deployment: Deployment, source: s3_assets.Asset, key: kms.IKey) -> codebuild.Project:
         log_group = logs.LogGroup(
@@ -126,6 +130,7 @@ _PUSH = [
     "ecr:PutImage",
     "ecr:UploadLayerPart",
 ]
+_PRESENT = 'docker manifest inspect "$REPOSITORY_URI:$IMAGE_TAG" >/dev/null 2>&1'
 _BUILD_SPEC = {
     "version": "0.2",
     "phases": {
@@ -134,11 +139,12 @@ _BUILD_SPEC = {
                 'aws ecr get-login-password | docker login --username AWS --password-stdin "${REPOSITORY_URI%%/*}"'
             ]
         },
-        "build": {"commands": ['docker build --tag "$REPOSITORY_URI:$IMAGE_TAG" .']},
+        # A tag never changes: an image that is there already, from a build whose stack rolled back, is the same one.
+        "build": {"commands": [f'{_PRESENT} || docker build --provenance=false --tag "$REPOSITORY_URI:$IMAGE_TAG" .']},
         "post_build": {
             "commands": [
                 'test "$CODEBUILD_BUILD_SUCCEEDING" = 1',
-                'docker push "$REPOSITORY_URI:$IMAGE_TAG"',
+                f'{_PRESENT} || docker push "$REPOSITORY_URI:$IMAGE_TAG"',
             ]
         },
     },

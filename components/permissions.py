@@ -24,15 +24,18 @@ def allow_any_of(role: iam.Role, reason: str, actions: list[str], *resources: st
 def read_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
     """Read and list what is under `prefixes` of `bucket`: each ends with a slash, or is empty for the whole bucket.
 
-    Spark also asks about a folder without its slash, so that may be listed too.
+    Hadoop also asks for a folder itself, without its slash. And S3 says of a missing object that it is missing only to
+    who may list the bucket, in a request that names no prefix: to others it says that access is denied.
     """
     _objects(role, bucket, ["s3:GetObject"], prefixes)
+    if folders := [prefix.rstrip("/") for prefix in prefixes if prefix]:
+        allow(role, ["s3:GetObject"], *map(bucket.arn_for_objects, folders))
     listed = sorted({form for prefix in prefixes for form in (f"{prefix}*", prefix.rstrip("/"))})
     role.add_to_policy(
         iam.PolicyStatement(
             actions=["s3:ListBucket"],
             resources=[bucket.bucket_arn],
-            conditions={"StringLike": {"s3:prefix": listed}},
+            conditions={"StringLikeIfExists": {"s3:prefix": listed}},
         )
     )
 
@@ -78,12 +81,12 @@ def write_logs(role: iam.Role, *groups: str) -> None:
 
 
 def put_metrics(role: iam.Role, namespace: str) -> None:
-    """Publish metrics of one namespace."""
+    """Publish metrics of one namespace; a trailing * is allowed."""
     role.add_to_policy(
         iam.PolicyStatement(
             actions=["cloudwatch:PutMetricData"],
             resources=["*"],
-            conditions={"StringEquals": {"cloudwatch:namespace": namespace}},
+            conditions={"StringLike": {"cloudwatch:namespace": namespace}},
         )
     )
     explain(

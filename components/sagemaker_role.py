@@ -5,11 +5,26 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
-from components.permissions import pull_image, use_key, write_logs
+from components.permissions import allow, allow_any_of, pull_image, put_metrics, use_key, write_logs
+
+_NETWORK = [
+    "ec2:CreateNetworkInterface",
+    "ec2:CreateNetworkInterfacePermission",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DeleteNetworkInterfacePermission",
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+]
 
 
 class ContainerRole(iam.Role):
-    """A role that SageMaker assumes for a container: pull the image, write logs, use the key."""
+    """A role that SageMaker assumes for a container: pull the image, write logs, use the key, and join a VPC.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
+    """
 
     def __init__(
         self,
@@ -19,8 +34,15 @@ class ContainerRole(iam.Role):
         repository: ecr.IRepository,
         key: kms.IKey,
         log_groups: list[str],
+        in_vpc: bool,
     ) -> None:
         super().__init__(scope, construct_id, assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"))
         pull_image(self, repository)
         use_key(self, key)
         write_logs(self, *log_groups)
+        allow(self, ["kms:CreateGrant", "kms:Encrypt"], key.key_arn)  # encrypted disks, and encrypted outputs
+        put_metrics(self, "/aws/sagemaker/*")
+        if in_vpc:
+            allow_any_of(
+                self, "SageMaker makes and deletes the network interfaces itself", _NETWORK, "*", finding=r"\*"
+            )

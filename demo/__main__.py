@@ -3,7 +3,6 @@
 import argparse
 import json
 import platform as machine
-import shutil
 import signal
 import sys
 import time
@@ -26,6 +25,7 @@ from local.cloud import Cloud
 from local.limits import NOT_EMULATED
 
 ENVIRONMENT = "sandbox"
+FAILED = "failed.json"
 HOLDOUT_DAYS = 15  # the training stack's default, which the retrain rule leaves as it is
 FOLDER = tools.ROOT / "build" / "demo"
 WHY = (
@@ -169,7 +169,7 @@ def train_and_serve(demo: Demo, platform: Platform) -> None:
         demo.facts["endpoint"] = serving.latency(platform, rows) | {"captured": scored.captured}
         show(f"p50 {demo.facts['endpoint']['p50_ms']} ms, p99 {demo.facts['endpoint']['p99_ms']} ms")
     with demo.step("look for drift in April") as show:
-        verdict, event = loop.monitor(platform, since)
+        verdict, event = loop.monitor(platform, since, scored.captured)
         demo.facts["drift"] = {"april": verdict}
         demo.tell(Happened(event.at, "April is monitored", event.detail))
         show(event.detail)
@@ -181,7 +181,7 @@ def close_the_loop(demo: Demo, platform: Platform) -> None:
         since = utc_now()
         rows = serving.flights(platform, "year = 2013 AND month = 7")
         frozen = serving.score(platform, rows, show)
-    noticed = notice_drift(demo, platform, since)
+    noticed = notice_drift(demo, platform, since, frozen.captured)
     with demo.step("retrain, register, approve") as show:
         package, events = loop.wait_for_retraining(platform, noticed)
         demo.tell(*events)
@@ -191,6 +191,8 @@ def close_the_loop(demo: Demo, platform: Platform) -> None:
         demo.tell(Happened(at, "new model in service", package.rpartition("/")[2]))
         retrained = serving.score(platform, [row for row in rows if row["day"] >= demo.plan.july_split], show)
     frozen_late = frozen.where([row["day"] >= demo.plan.july_split for row in rows])
+    if retrained.probability == frozen_late.probability:
+        raise LinkBrokenError("roll-out", "the endpoint answers as it did before the new model was rolled out")
     model = demo.facts["model"]
     model["auc_july"] = {"frozen": frozen_late.auc, "retrained": retrained.auc}
     model["july_window"] = f"{demo.plan.july_split} to {demo.plan.days} July"
@@ -198,13 +200,13 @@ def close_the_loop(demo: Demo, platform: Platform) -> None:
     demo.facts["endpoint"]["captured"] += frozen.captured + retrained.captured
 
 
-def notice_drift(demo: Demo, platform: Platform, since: datetime) -> datetime:
+def notice_drift(demo: Demo, platform: Platform, since: datetime, requests: int) -> datetime:
     """Monitor what was captured after `since` until people are told of its drift; returns when that began."""
     loop.wait_until_calm(platform)
     with closing(loop.Inbox(platform)) as inbox:
         started = utc_now()
         with demo.step("look for drift in July") as show:
-            verdict, event = loop.monitor(platform, since)
+            verdict, event = loop.monitor(platform, since, requests)
             demo.facts["drift"]["july"] = verdict
             demo.tell(event)
             show(event.detail)
@@ -219,8 +221,9 @@ def notice_drift(demo: Demo, platform: Platform, since: datetime) -> datetime:
 def run(demo: Demo) -> Path:
     """Every step in order; returns the report's path. Raises LinkBrokenError or ToolError."""
     started = time.monotonic()
-    shutil.rmtree(demo.folder, ignore_errors=True)
-    demo.folder.mkdir(parents=True)
+    demo.folder.mkdir(parents=True, exist_ok=True)
+    for name in (demo.ledger.name, FAILED, *report.FILES):  # the folder may hold other things
+        (demo.folder / name).unlink(missing_ok=True)
     platform = start_and_deploy(demo)
     replay(demo, platform, "1-4")
     account(demo, platform)
@@ -264,9 +267,7 @@ def main() -> int:
         demo.console.print("stopped; nothing is left running")
         return 130
     except (LinkBrokenError, tools.ToolError) as error:
-        (demo.folder / "failed.json").write_text(
-            json.dumps({"link": getattr(error, "link", None), "error": str(error)})
-        )
+        (demo.folder / FAILED).write_text(json.dumps({"link": getattr(error, "link", None), "error": str(error)}))
         demo.console.print(f"[red]✗[/red] {escape(str(error))}")
         demo.console.print(f"The local cloud's log is {demo.cloud.log}. `make destroy-local` removes everything.")
         return 1

@@ -56,16 +56,19 @@ class Inbox:
         self._sqs.delete_queue(QueueUrl=self._url)
 
 
-def monitor(platform: Platform, since: datetime) -> tuple[dict[str, Any], Happened]:
+def monitor(platform: Platform, since: datetime, requests: int) -> tuple[dict[str, Any], Happened]:
     """Run the drift monitor on what was captured from `since` until now; returns its verdict and when it was published.
 
-    The schedule does the same every day; the demo need not wait for it.
+    The schedule does the same every day; the demo need not wait for it. Raises LinkBrokenError when it did not see each
+    of the `requests` that were answered meanwhile.
     """
     execution = platform.run_pipeline(
         "MonitorPipelineName", {"WindowStart": since.isoformat(), "WindowEnd": utc_now().isoformat()}
     )
     ended = platform.pipeline_ended(execution, "drift monitor")
     verdict = drift_verdict(platform, execution)
+    if verdict["requests"] != requests:
+        raise LinkBrokenError("capture", f"the monitor saw {verdict['requests']} of {requests} requests")
     return verdict, Happened(ended["LastModifiedTime"], "drift metric published", f"{verdict['violations']} violations")
 
 

@@ -22,6 +22,8 @@ MIDDLE, THICKEST, THINNEST, LINE = 122, 64, 1.5, 8
 LABELS, LABEL_STEP = MIDDLE + THICKEST / 2 + 32, 20
 ROC_SIZE = 300
 
+FILES = ("report.json", "report.html")
+
 
 class _Missing(jinja2.Undefined):
     """Turns a key that the template wants and the report lacks into an error at the place of the look-up."""
@@ -56,9 +58,9 @@ def write(report: Report, folder: Path) -> Path:
     )
     data = json.dumps(report, indent=2, sort_keys=True, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(data, encoding="utf-8")
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    return folder / "report.html"
+    for name, text in zip(FILES, (data, page), strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder / FILES[1]
 
 
 @cache

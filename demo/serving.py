@@ -118,9 +118,21 @@ def wait_until_served(platform: Platform, package: str) -> datetime:
     found = wait_for("roll-out", f"the end of the update of {name}", updated, seconds=ROLL_OUT_SECONDS)
     if found["StackStatus"] != "UPDATE_COMPLETE":
         raise LinkBrokenError("roll-out", f"{name} is {found['StackStatus']}: {found.get('StackStatusReason')}")
-    return platform.client("sagemaker").describe_endpoint(EndpointName=platform.outputs["EndpointName"])[
-        "LastModifiedTime"
-    ]
+    endpoint, held = _serving(platform)
+    if endpoint["EndpointStatus"] != "InService" or held != package:
+        raise LinkBrokenError(
+            "roll-out", f"the endpoint is {endpoint['EndpointStatus']} and serves {held}, not {package}"
+        )
+    return endpoint["LastModifiedTime"]
+
+
+def _serving(platform: Platform) -> tuple[dict[str, Any], str | None]:
+    """The endpoint's description, and the model package behind it."""
+    sagemaker = platform.client("sagemaker")
+    endpoint = sagemaker.describe_endpoint(EndpointName=platform.outputs["EndpointName"])
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    return endpoint, model["PrimaryContainer"].get("ModelPackageName")
 
 
 def flights(platform: Platform, where: str) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ def collect(lines: Iterable[bytes], window: Window) -> Captured:
             rows = request_rows(record["captureData"]["endpointInput"])
         except BadRequest as error:
             found.unreadable[f"request: {_general(error)}"] += 1
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
             found.unreadable[f"record: {type(error).__name__}"] += 1
         else:
             found.requests += 1

@@ -86,10 +86,14 @@ def _feature(column: Column) -> dict[str, Any]:
 def _numbers(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     if not len(values):
         return {}
-    counts, edges = np.histogram(values, bins=BUCKETS)
+    low, high = float(values.min()), float(values.max())
+    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):  # too close for the buckets to have bounds of their own
+        half = max(0.5, 1e-6 * abs(low))
+        low, high = low - half, high + half
+    counts, edges = np.histogram(values, bins=BUCKETS, range=(low, high))
     buckets = [
-        {"lower_bound": float(low), "upper_bound": float(high), "count": int(count)}
-        for (low, high), count in zip(pairwise(edges), counts, strict=True)
+        {"lower_bound": float(lower), "upper_bound": float(upper), "count": int(count)}
+        for (lower, upper), count in zip(pairwise(edges), counts, strict=True)
     ]
     sketch = {"parameters": {"c": KLL_C, "k": KLL_K}, "data": sketch_levels(values)}
     return {

@@ -31,11 +31,12 @@ class Field:
             number = float(raw)
         except OverflowError:
             number = math.inf
-        if not math.isfinite(number) or (self.kind == "Integral" and not number.is_integer()):
+        if not abs(number) <= _LARGEST or (self.kind == "Integral" and not number.is_integer()):
             raise ValueError(f"needs {_EXPECTED[self.kind]} or null, not {raw!r:.60}")
         return number
 
 
+_LARGEST = 3.4e38  # of float32, which the model computes in; also refuses NaN and infinity
 _EXPECTED = {"Integral": "a whole number", "Fractional": "a finite number", "String": "text"}
 
 CALENDAR = (Field("year", "Integral"), Field("month", "Integral"), Field("day", "Integral"))

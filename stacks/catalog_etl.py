@@ -21,7 +21,7 @@ from pydantic import Field
 
 from components.base import ROOT, Deployment, Layer, Options
 from components.parquet_table import DayPartitionedTable
-from components.permissions import allow_any_of, before, read_objects, replace_objects, use_key
+from components.permissions import allow_any_of, before, put_metrics, read_objects, replace_objects, use_key
 from schemas import flights
 
 PREFIX = "flights/"
@@ -81,6 +81,7 @@ class CatalogEtl(Layer):
         read_objects(role, raw, PREFIX, REFERENCE_PREFIX)
         replace_objects(role, curated, PREFIX, STATE_PREFIX)
         use_key(role, key)
+        put_metrics(role, "Glue")
         allow_any_of(
             role,
             "Glue names the log groups of its jobs itself",

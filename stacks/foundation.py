@@ -76,7 +76,7 @@ class Foundation(Layer):
         key.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="EncryptLogGroups",
-                principals=[iam.ServicePrincipal("logs.amazonaws.com")],
+                principals=[iam.ServicePrincipal(f"logs.{deployment.region}.amazonaws.com")],
                 actions=[
                     "kms:Encrypt",
                     "kms:Decrypt",
@@ -90,8 +90,11 @@ class Foundation(Layer):
         )
         key.add_to_resource_policy(
             iam.PolicyStatement(
-                sid="PublishAlarmsToEncryptedTopics",
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                sid="AlarmsAndDeadLettersToEncryptedTargets",
+                principals=[
+                    iam.ServicePrincipal("cloudwatch.amazonaws.com"),
+                    iam.ServicePrincipal("events.amazonaws.com"),
+                ],
                 actions=["kms:Decrypt", "kms:GenerateDataKey*"],
                 resources=["*"],
                 conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},

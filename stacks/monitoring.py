@@ -66,7 +66,7 @@ class Monitoring(Layer):
     ) -> None:
         super().__init__(scope, construct_id, deployment, "Millrace: drift, its alarm and retraining")
         self.endpoint_name = endpoint_name
-        role = self._job_role(repository, key, captured, models)
+        role = self._job_role(repository, key, captured, models, in_vpc=vpc is not None)
         name = f"{deployment.prefix}-monitor"
         self.pipeline = Pipeline(
             self,
@@ -99,10 +99,10 @@ class Monitoring(Layer):
         CfnOutput(self, "AlertTopicArn", value=self.topic.topic_arn)
 
     def _job_role(
-        self, repository: ecr.IRepository, key: kms.IKey, captured: s3.IBucket, models: s3.IBucket
+        self, repository: ecr.IRepository, key: kms.IKey, captured: s3.IBucket, models: s3.IBucket, in_vpc: bool
     ) -> ContainerRole:
         role = ContainerRole(
-            self, "JobRole", repository=repository, key=key, log_groups=["/aws/sagemaker/ProcessingJobs"]
+            self, "JobRole", repository=repository, key=key, log_groups=["/aws/sagemaker/ProcessingJobs"], in_vpc=in_vpc
         )
         read_objects(role, captured, f"{self.endpoint_name}/")
         read_objects(role, models, "pipelines/")  # the baselines of the serving model
@@ -135,6 +135,16 @@ class Monitoring(Layer):
 
     def _topic(self, options: MonitoringOptions, key: kms.IKey) -> sns.Topic:
         topic = sns.Topic(self, "Alerts", display_name="Millrace alerts", master_key=key, enforce_ssl=True)
+        # A policy of its own, which enforcing TLS makes, replaces the one that lets the account's alarms publish.
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsPublish",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
         if options.alert_email:
             topic.add_subscription(subscriptions.EmailSubscription(options.alert_email))
         return topic

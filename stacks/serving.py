@@ -17,6 +17,8 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -67,6 +69,7 @@ class Serving(Layer):
             repository=repository,
             key=key,
             log_groups=[f"{LOG_GROUPS}/{self.endpoint_name}"],
+            in_vpc=vpc is not None and options.kind == "realtime",
         )
         read_objects(role, models, MODELS_PREFIX)
         if options.kind == "realtime":
@@ -134,6 +137,15 @@ class Serving(Layer):
             removal_policy=self.deployment.removal_policy,
         )
         explain(undelivered, "SQS3", "it is the dead-letter queue of the approval rule")
+        # EventBridge has delivered once Lambda has queued the event: a roll-out that fails later ends here by itself.
+        lambda_.EventInvokeConfig(
+            self,
+            "FailedRollOuts",
+            function=deploy,
+            retry_attempts=2,
+            on_failure=destinations.SqsDestination(undelivered),
+        )
+        allow(deploy.permissions, ["sqs:SendMessage"], undelivered.queue_arn)
         events.Rule(
             self,
             "PackageApproved",

@@ -109,6 +109,7 @@ class Streaming(Layer):
         )
         replace_objects(role, raw, PREFIX, f"errors/{PREFIX}")
         use_key(role, key)
+        allow(role, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], raw.bucket_arn)
         allow(
             role,
             [

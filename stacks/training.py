@@ -20,7 +20,7 @@ from pydantic import Field
 
 from components.base import Deployment, Layer, Options
 from components.function import Function
-from components.permissions import allow_any_of, read_objects, replace_objects
+from components.permissions import allow, allow_any_of, pull_image, read_objects, replace_objects, use_key
 from components.sagemaker_pipeline import Pipeline, job_network
 from components.sagemaker_role import ContainerRole
 from pipelines import training
@@ -77,6 +77,7 @@ class Training(Layer):
             repository=repository,
             key=key,
             log_groups=["/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs"],
+            in_vpc=vpc is not None,
         )
         read_objects(role, curated, CURATED_PREFIX)
         replace_objects(role, models, PIPELINES_PREFIX)
@@ -109,12 +110,15 @@ class Training(Layer):
                 )
             ),
         )
-        self._allow_registration(models)
+        self._allow_registration(models, repository, key)
         CfnOutput(self, "TrainingPipelineName", value=self.pipeline.name)
         CfnOutput(self, "ModelPackageGroupName", value=self.model_package_group)
 
-    def _allow_registration(self, models: s3.IBucket) -> None:
+    def _allow_registration(self, models: s3.IBucket, repository: ecr.IRepository, key: kms.IKey) -> None:
         role = self.pipeline.role
+        pull_image(role, repository)  # registering looks at the image and at the model
+        allow(role, ["ecr:DescribeImages"], repository.repository_arn)
+        use_key(role, key)
         self._allow_packages(
             role, ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage", "sagemaker:AddTags"]
         )
@@ -142,7 +146,14 @@ class Training(Layer):
             description="Deletes the group's packages before the group, which CloudFormation would refuse",
             timeout=Duration.minutes(5),
         )
-        self._allow_packages(emptier.permissions, ["sagemaker:ListModelPackages", "sagemaker:DeleteModelPackage"])
+        self._allow_packages(emptier.permissions, ["sagemaker:DeleteModelPackage"])
+        allow_any_of(
+            emptier.permissions,
+            "a list of packages has no resource-level permission",
+            ["sagemaker:ListModelPackages"],
+            "*",
+            finding=r"\*",
+        )
         resource = CustomResource(
             self,
             "EmptyOnDelete",

@@ -7,7 +7,9 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_LONGEST_REASON = 1000  # CloudFormation refuses an answer above 4,096 bytes, and then waits for an hour
+_LONGEST_REASON = (
+    500  # CloudFormation refuses an answer above 4,096 bytes (6 a character here), and then waits for an hour
+)
 
 log = logging.getLogger()
 log.setLevel(logging.INFO)
