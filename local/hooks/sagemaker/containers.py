@@ -1,6 +1,6 @@
 """Containers as processes: an image is the root folder that CodeBuild's hook built, /opt/ml the job's own folder.
 
-`local.cloud` ends whatever is left below the server when that ends, so none outlives it.
+`local.server` ends whatever is left below the server when that ends, so none outlives it.
 """
 
 import atexit
