@@ -82,7 +82,8 @@ class Demo:
 
             yield show
         self.seconds[name] = round(time.monotonic() - started, 1)
-        self.console.print(f"[green]✓[/green] {name:<44} {self.seconds[name]:>7.1f} s  [dim]{last[0][:90]}[/dim]")
+        done = f"[green]✓[/green] {name:<44} {self.seconds[name]:>7.1f} s  [dim]{escape(last[0])}[/dim]"
+        self.console.print(done, no_wrap=True, overflow="ellipsis")
 
     def tell(self, *events: Happened) -> None:
         """Note events of the loop."""
