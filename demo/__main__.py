@@ -81,8 +81,9 @@ class Demo:
                 status.update(f"{name} [dim]{elapsed:.0f} s[/dim] {text[:100]}")
 
             yield show
-        self.seconds[name] = round(time.monotonic() - started, 1)
-        done = f"[green]✓[/green] {name:<44} {self.seconds[name]:>7.1f} s  [dim]{escape(last[0])}[/dim]"
+        taken = time.monotonic() - started
+        self.seconds[name] = round(self.seconds.get(name, 0) + taken, 1)
+        done = f"[green]✓[/green] {name:<44} {taken:>7.1f} s  [dim]{escape(last[0])}[/dim]"
         self.console.print(done, no_wrap=True, overflow="ellipsis")
 
     def tell(self, *events: Happened) -> None:

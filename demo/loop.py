@@ -69,7 +69,9 @@ def monitor(platform: Platform, since: datetime, requests: int) -> tuple[dict[st
     verdict = drift_verdict(platform, execution)
     if verdict["requests"] != requests:
         raise LinkBrokenError("capture", f"the monitor saw {verdict['requests']} of {requests} requests")
-    return verdict, Happened(ended["LastModifiedTime"], "drift metric published", f"{verdict['violations']} violations")
+    return verdict, Happened(
+        ended["LastModifiedTime"], "the monitor's run ends, its metric published", f"{verdict['violations']} violations"
+    )
 
 
 def drift_verdict(platform: Platform, execution: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ NOT_EMULATED = (
     "Network, encryption at rest and flow logs are stored and not carried out: traffic stays on the loopback device.",
     "Firehose delivers early once its stream has been read to the end; AWS waits for the whole buffering interval.",
     "Scheduled jobs wait for their time: the demo starts the drift monitor itself.",
-    "S3 lifecycle rules, access logging, ownership and tags are not stored; instance types, quotas and prices have no "
+    "S3 lifecycle rules, access logging and ownership are not stored; instance types, quotas and prices have no "
     "effect; an alarm sees its metric under any dimensions.",
     "What a request asks beyond what the stacks use is refused by name rather than ignored: several variants, traffic "
     "shifting, data capture by the endpoint itself, Glue triggers but for a workflow's events, Athena's DDL.",

@@ -98,22 +98,30 @@ def build_logs(name: str, logs: Properties) -> None:
     codebuild._projects[name]["logsConfig"] = _codebuild_cfn_to_api(logs)
 
 
-# type -> the property it loses, and what sets it, given the physical id and the value; Fn::GetAtt knows it too
-LOST: dict[str, tuple[str, Callable[[str, Any], object]]] = {
-    "AWS::S3::Bucket": ("BucketEncryption", bucket_encryption),
-    "AWS::Kinesis::Stream": (
+# A type, a property it loses, and what sets it, given the physical id and the value; Fn::GetAtt knows it too.
+LOST: tuple[tuple[str, str, Callable[[str, Any], object]], ...] = (
+    ("AWS::S3::Bucket", "BucketEncryption", bucket_encryption),
+    # CDK's function that empties buckets touches only those with its tag.
+    (
+        "AWS::S3::Bucket",
+        "Tags",
+        lambda name, tags: client("s3").put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags}),
+    ),
+    (
+        "AWS::Kinesis::Stream",
         "StreamEncryption",
         lambda name, encryption: client("kinesis").start_stream_encryption(StreamName=name, **encryption),
     ),
-    "AWS::SNS::Topic": (
+    (
+        "AWS::SNS::Topic",
         "KmsMasterKeyId",
         lambda arn, key: client("sns").set_topic_attributes(
             TopicArn=arn, AttributeName="KmsMasterKeyId", AttributeValue=key
         ),
     ),
-    "AWS::CodeBuild::Project": ("LogsConfig", build_logs),
-    "AWS::EC2::VPC": ("CidrBlock", lambda name, value: None),
-}
+    ("AWS::CodeBuild::Project", "LogsConfig", build_logs),
+    ("AWS::EC2::VPC", "CidrBlock", lambda name, value: None),
+)
 GLUE_JOB: Properties = {"ExecutionProperty": {"MaxConcurrentRuns": 1}, "JobRunQueuingEnabled": False}
 GLUE_TRIGGER: Properties = {"EventBatchingCondition": {}}
 
@@ -129,9 +137,9 @@ def install() -> None:
             raise RuntimeError(f"MiniStack has {kind} now: delete the hook's own in {__file__}.")
         handlers[kind] = handler(entry)
         provisioners._REPLACING_PROPERTIES[kind] = tuple(entry.replacing.split())
-    for kind, (name, put) in LOST.items():
+    for kind, name, put in LOST:
         swap(handlers, kind, partial(restoring, name, put))
-    on_worker = {*MISSING, *LOST}
+    on_worker = {*MISSING, *(kind for kind, _, _ in LOST)}
     swap(stacks, "_runs_on_worker_thread", lambda original: lambda kind: kind in on_worker or original(kind))
     swap(provisioners, "_GLUE_JOB_DEFAULTS", lambda known: known | GLUE_JOB)
     swap(provisioners, "_GLUE_TRIGGER_DEFAULTS", lambda known: known | GLUE_TRIGGER)
