@@ -36,7 +36,7 @@ class Field:
         return number
 
 
-_LARGEST = 3.4e38  # of float32, which the model computes in; also refuses NaN and infinity
+_LARGEST = 3.4028234663852886e38  # of float32, which the model computes in; also refuses NaN and infinity
 _EXPECTED = {"Integral": "a whole number", "Fractional": "a finite number", "String": "text"}
 
 CALENDAR = (Field("year", "Integral"), Field("month", "Integral"), Field("day", "Integral"))
