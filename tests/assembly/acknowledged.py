@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.assembly.cloud_assembly import Assembly
+from checks.assembly import Assembly
 
 RECORD = Path(__file__).parent / "acknowledged.json"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.assembly.cloud_assembly import Assembly
+from checks.assembly import Assembly
 from tests.assembly.lift_out import named_in_docstring
 from tests.assembly.synthesis import APPS, ROOT, copy, sources, synthesize
 

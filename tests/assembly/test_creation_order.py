@@ -8,7 +8,7 @@ from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import replace
 
-from tests.assembly.cloud_assembly import Assembly, Stack, references
+from checks.assembly import Assembly, Stack, references
 
 Node = tuple[str, str]  # stack name, logical id
 # These name roles, in documents that let them do something; they don't work with them.

@@ -4,8 +4,8 @@ import json
 import re
 from collections.abc import Iterator
 
+from checks.assembly import Acknowledged, Assembly
 from tests.assembly.acknowledged import RECORD, count
-from tests.assembly.cloud_assembly import Acknowledged, Assembly
 from tests.assembly.synthesis import ROOT
 
 EXPLAINED = "millrace:explained"  # the metadata of components/findings.py

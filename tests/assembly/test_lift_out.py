@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.assembly.cloud_assembly import Assembly
+from checks.assembly import Assembly
 from tests.assembly.conftest import LAYERS
 
 

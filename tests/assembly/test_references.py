@@ -2,7 +2,7 @@
 
 import json
 
-from tests.assembly.cloud_assembly import Assembly, Reference, Stack, references
+from checks.assembly import Assembly, Reference, Stack, references
 
 # A weak reference keeps its old value when the producer is replaced under the same name and the consumer's template
 # stays the same: with these, that would lose data or break a network.

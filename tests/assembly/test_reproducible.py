@@ -6,7 +6,7 @@ The other clone also has what tools leave behind in folders that are deployed; n
 import hashlib
 from pathlib import Path
 
-from tests.assembly.cloud_assembly import Assembly
+from checks.assembly import Assembly
 
 
 def test_a_clone_elsewhere_synthesizes_the_same_bytes(assembly: Assembly, clone: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from tests.assembly.cloud_assembly import Assembly, Stack, references
+from checks.assembly import Assembly, Stack, references
 
 MOST_RESOURCES = 400
 # What clients look up; every other output is the CDK's own, between stacks.

@@ -24,7 +24,7 @@ class Stack:
 
     def resources(self, *types: str) -> Resources:
         """Resources by logical id: all of them, or those of `types`."""
-        everything: Resources = self.template["Resources"]
+        everything: Resources = self.template.get("Resources", {})
         return {name: each for name, each in everything.items() if not types or each["Type"] in types}
 
     @property
@@ -48,11 +48,17 @@ class Acknowledged:
     reason: str
 
 
+class AssemblyError(ValueError):
+    """A folder is no cloud assembly; the message says what is wrong and how to make one."""
+
+
 class Assembly:
-    """All stacks of a folder, and the report of the validation plugins."""
+    """All stacks of a folder, and the report of the validation plugins. Raises AssemblyError when it is none."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if not (folder / "manifest.json").is_file():
+            raise AssemblyError(f"{folder} has no manifest.json: it is no cloud assembly. `cdk synth` makes one.")
 
     @cached_property
     def stacks(self) -> list[Stack]:
@@ -145,10 +151,20 @@ def _stacks(folder: Path, stage: str) -> Iterator[Stack]:
                 layer=artifact["displayName"].split("/")[-1].split(" ")[0],
                 name=named[identifier],
                 template=_read(folder / artifact["properties"]["templateFile"]),
-                metadata=_read(folder / artifact["additionalMetadataFile"]),
+                metadata=_metadata(folder, artifact),
                 requires=tuple(named[each] for each in artifact.get("dependencies", []) if each in named),
             )
 
 
+def _metadata(folder: Path, artifact: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What constructs say of themselves: in a file of its own, or in the manifest by older libraries."""
+    file = artifact.get("additionalMetadataFile")
+    found: dict[str, list[dict[str, Any]]] = _read(folder / file) if file else artifact.get("metadata", {})
+    return found
+
+
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise AssemblyError(f"{path} can't be read ({error}): synthesize again with `cdk synth`.") from None

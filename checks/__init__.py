@@ -1,0 +1,1 @@
+"""Rules and proofs over any synthesized cloud assembly: `python -m checks cdk.out`."""
