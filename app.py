@@ -95,7 +95,7 @@ class Platform(Stage):
 
 def main() -> None:
     """Synthesize the environment named by `-c environment=...`, or all of them."""
-    app = App()
+    app = App(stack_traces=False)
     chosen = app.node.try_get_context("environment")
     for environment in [chosen] if chosen else ENVIRONMENTS:
         Platform(app, environment, load(environment))

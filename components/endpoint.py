@@ -1,18 +1,18 @@
 """A SageMaker endpoint whose model is a parameter of its stack: a package of the registry, or the image's baseline."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from aws_cdk import CfnCondition, CfnParameter, Fn
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Options
+from components.log_group import LogGroup
 
 BASELINE = "baseline"  # the parameter's value for the model inside the image
 LOG_GROUPS = "/aws/sagemaker/Endpoints"
@@ -51,7 +51,6 @@ class Endpoint(Construct):
         captured: s3.IBucket,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.name = name
         serverless = options.kind == "serverless"
         has_package = CfnCondition(
             self, "HasPackage", expression=Fn.condition_not(Fn.condition_equals(package, BASELINE))
@@ -68,18 +67,12 @@ class Endpoint(Construct):
             vpc_config=_vpc_config(self, vpc) if vpc and not serverless else None,
         )
         model.node.add_dependency(role)
-        containers_log = logs.LogGroup(
-            self,
-            "Logs",
-            log_group_name=f"{LOG_GROUPS}/{name}",  # SageMaker's name: it would create the group, and leave it behind
-            encryption_key=key,
-            retention=logs.RetentionDays.ONE_YEAR if deployment.retain else logs.RetentionDays.ONE_WEEK,
-            removal_policy=deployment.removal_policy,
-        )
+        # SageMaker's name for it: it would create the group, and leave it behind.
+        containers_log = LogGroup(self, "Logs", deployment, key=key, name=f"{LOG_GROUPS}/{name}")
         config = sagemaker.CfnEndpointConfig(
             self,
             "Config",
-            production_variants=[_serverless(model, options) if serverless else _instances(model, options)],
+            production_variants=[_variant(model, options)],
             # Refused on a serverless configuration and on instances with local NVMe disks (their disks are encrypted).
             kms_key_id=None if serverless else key.key_arn,
             data_capture_config=None if serverless else _capture(captured, key, options),
@@ -88,31 +81,20 @@ class Endpoint(Construct):
             self, "Endpoint", endpoint_name=name, endpoint_config_name=config.attr_endpoint_config_name
         )
         endpoint.node.add_dependency(role, containers_log)
-        self.arn = endpoint.ref
 
 
-def _serverless(
+def _variant(
     model: sagemaker.CfnModel, options: EndpointOptions
 ) -> sagemaker.CfnEndpointConfig.ProductionVariantProperty:
-    return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
-        variant_name=VARIANT,
-        model_name=model.attr_model_name,
-        initial_variant_weight=1,
-        serverless_config=sagemaker.CfnEndpointConfig.ServerlessConfigProperty(
+    if options.kind == "serverless":
+        serverless = sagemaker.CfnEndpointConfig.ServerlessConfigProperty(
             memory_size_in_mb=options.memory_mb, max_concurrency=options.max_concurrency
-        ),
-    )
-
-
-def _instances(
-    model: sagemaker.CfnModel, options: EndpointOptions
-) -> sagemaker.CfnEndpointConfig.ProductionVariantProperty:
+        )
+        capacity: dict[str, Any] = {"serverless_config": serverless}
+    else:
+        capacity = {"instance_type": options.instance_type, "initial_instance_count": options.instance_count}
     return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
-        variant_name=VARIANT,
-        model_name=model.attr_model_name,
-        initial_variant_weight=1,
-        instance_type=options.instance_type,
-        initial_instance_count=options.instance_count,
+        variant_name=VARIANT, model_name=model.attr_model_name, initial_variant_weight=1, **capacity
     )
 
 
@@ -134,7 +116,10 @@ def _capture(
 
 
 def _vpc_config(scope: Construct, vpc: ec2.IVpc) -> sagemaker.CfnModel.VpcConfigProperty:
-    group = ec2.SecurityGroup(scope, "Containers", vpc=vpc, description="Model containers: no traffic of their own")
+    group = ec2.SecurityGroup(
+        scope, "Containers", vpc=vpc, description="Model containers: no traffic of their own", allow_all_outbound=False
+    )
+    group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.HTTPS, "SageMaker fetches image and model through the VPC")
     return sagemaker.CfnModel.VpcConfigProperty(
         subnets=[subnet.subnet_id for subnet in vpc.isolated_subnets or vpc.private_subnets],
         security_group_ids=[group.security_group_id],

@@ -6,10 +6,10 @@ from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from components.base import ROOT, Deployment
+from components.log_group import LogGroup
 from components.permissions import allow, before, use_key
 
 
@@ -30,13 +30,7 @@ class Function(lambda_.Function):
         memory_mb: int = 256,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        log_group = logs.LogGroup(
-            scope,
-            f"{construct_id}Logs",
-            encryption_key=key,
-            retention=logs.RetentionDays.ONE_YEAR if deployment.retain else logs.RetentionDays.ONE_WEEK,
-            removal_policy=deployment.removal_policy,
-        )
+        log_group = LogGroup(scope, f"{construct_id}Logs", deployment, key=key)
         role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
         use_key(role, key)

@@ -17,12 +17,12 @@ from aws_cdk import aws_codebuild as codebuild
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from components.base import ROOT, Deployment
 from components.function import Function
+from components.log_group import LogGroup
 from components.permissions import allow, before, read_objects, sign_in_to_registry, use_key
 
 _BUILD_MINUTES = 13  # the function that waits for the build may run for 15
@@ -88,13 +88,7 @@ class ImageBuild(Construct):
         self.uri = f"{self.repository.repository_uri}:{tag}"
 
     def _project(self, deployment: Deployment, source: s3_assets.Asset, key: kms.IKey) -> codebuild.Project:
-        log_group = logs.LogGroup(
-            self,
-            "BuildLogs",
-            encryption_key=key,
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=deployment.removal_policy,
-        )
+        log_group = LogGroup(self, "BuildLogs", deployment, key=key)
         role = iam.Role(self, "BuildRole", assumed_by=iam.ServicePrincipal("codebuild.amazonaws.com"))
         read_objects(role, source.bucket, "")
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)

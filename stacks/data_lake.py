@@ -4,7 +4,7 @@ Provisions  buckets raw, curated, quarantine, models, captured, athena results a
 Inputs      a KMS key.
 Outputs     `raw`, `curated`, `quarantine`, `models`, `captured`, `athena_results`, `database`.
 Costs       nothing idle; storage by the gigabyte ($0.023 a month in Standard).
-Copy        this file and components/{base,bucket}.py.
+Copy        this file and components/{base,bucket,log_group}.py.
 """
 
 from typing import Any
@@ -12,13 +12,13 @@ from typing import Any
 from aws_cdk import CfnOutput, CrossStackReferences, Duration, ReferenceStrength
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
 from components.bucket import ZoneBucket
+from components.log_group import LogGroup
 
 
 class DataLakeOptions(Options):
@@ -75,12 +75,6 @@ class DataLake(Layer):
 
     def _keep_the_emptier_log(self, key: kms.IKey) -> None:
         """Give CDK's function that empties buckets a log group of the stack: its own would outlive the stack."""
-        log_group = logs.LogGroup(
-            self,
-            "EmptierLogs",
-            encryption_key=key,
-            retention=logs.RetentionDays.ONE_WEEK,
-            removal_policy=self.deployment.removal_policy,
-        )
+        log_group = LogGroup(self, "EmptierLogs", self.deployment, key=key)
         emptier = self.node.find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider").node.find_child("Handler")
         emptier.add_property_override("LoggingConfig", {"LogGroup": log_group.log_group_name})

@@ -5,21 +5,21 @@ Provisions  a KMS key with yearly rotation; a VPC of private subnets with an S3 
 Outputs     `key`, `vpc`, `image`.
 Costs       $1 a month for the key; an image build of about 5 minutes ($0.03); $7.30 a month and zone for each
             interface endpoint, if any. The network itself is free.
-Copy        this file, components/{base,findings,function,image_build,permissions}.py, lambda/custom_resources,
-            containers/ml and ml.
+Copy        this file, components/{base,findings,function,image_build,log_group,permissions}.py,
+            lambda/custom_resources, containers/ml and ml.
 """
 
 from aws_cdk import Aws, CfnOutput, CrossStackReferences, Duration, ReferenceStrength
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
 from components.findings import explain
 from components.image_build import ImageBuild
+from components.log_group import LogGroup
 
 IMAGE_CONTEXT = {
     "Dockerfile": "containers/ml/Dockerfile",
@@ -116,13 +116,7 @@ class Foundation(Layer):
             },
             restrict_default_security_group=False,  # a custom resource for what no resource here uses
         )
-        flow_logs = logs.LogGroup(
-            self,
-            "FlowLogs",
-            encryption_key=self.key,
-            retention=logs.RetentionDays.ONE_YEAR if self.deployment.retain else logs.RetentionDays.ONE_WEEK,
-            removal_policy=self.deployment.removal_policy,
-        )
+        flow_logs = LogGroup(self, "FlowLogs", self.deployment, key=self.key)
         flow_log = vpc.add_flow_log("All", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs))
         assert flow_log.iam_role and flow_log.node.default_child  # noqa: S101  a flow log to CloudWatch has both
         flow_log.node.default_child.node.add_dependency(flow_log.iam_role)  # and so on its policy

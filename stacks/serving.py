@@ -7,8 +7,8 @@ Outputs     `endpoint_name`, `predict`.
 Parameter   ModelPackageArn: the model that serves; by default the image's baseline, the base rate. CloudFormation
             alone writes the endpoint: a later `cdk deploy` keeps the parameter, and a roll-out that fails rolls back.
 Costs       serverless: nothing idle, $0.00004 a second and 2 GB in use; real-time: two ml.c7i.large $4.30 a day.
-Copy        this file, components/{base,findings,function,endpoint,permissions,sagemaker_role}.py, lambda/predict
-            and lambda/deploy_model.
+Copy        this file, components/{base,endpoint,findings,function,log_group,permissions,sagemaker_role}.py,
+            lambda/predict and lambda/deploy_model.
 """
 
 from aws_cdk import Aws, CfnOutput, CfnParameter, Duration

@@ -5,7 +5,7 @@ Provisions  a Kinesis stream; a Firehose delivery stream that reads it, transfor
 Inputs      a KMS key, the raw and quarantine buckets, the catalogue database.
 Outputs     `stream`, `table`.
 Costs       a provisioned shard $0.36 a day; Firehose $0.029 a GB and $0.018 a GB for Parquet; Lambda by use.
-Copy        this file, components/{base,findings,function,parquet_table,permissions}.py, schemas
+Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions}.py, schemas
             and lambda/flights_transform.
 """
 
@@ -17,7 +17,6 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from pydantic import Field
@@ -25,6 +24,7 @@ from pydantic import Field
 from components.base import Deployment, Layer, Options
 from components.findings import explain
 from components.function import Function
+from components.log_group import LogGroup
 from components.parquet_table import DayPartitionedTable
 from components.permissions import allow, before, replace_objects, use_key, write_objects
 from schemas import flights
@@ -100,13 +100,7 @@ class Streaming(Layer):
     ) -> firehose.DeliveryStream:
         by_day = "/".join(f"{unit}=!{{partitionKeyFromLambda:{unit}}}" for unit in ("year", "month", "day"))
         role = iam.Role(self, "DeliveryRole", assumed_by=iam.ServicePrincipal("firehose.amazonaws.com"))
-        errors = logs.LogGroup(
-            self,
-            "DeliveryErrors",
-            encryption_key=key,
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=self.deployment.removal_policy,
-        )
+        errors = LogGroup(self, "DeliveryErrors", self.deployment, key=key)
         replace_objects(role, raw, PREFIX, f"errors/{PREFIX}")
         use_key(role, key)
         allow(role, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], raw.bucket_arn)

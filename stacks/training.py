@@ -4,8 +4,8 @@ Provisions  a SageMaker pipeline (features, train, evaluate, gate, register) wit
 Inputs      a KMS key, the ML image, the curated and models buckets, optionally a VPC for the jobs.
 Outputs     `pipeline`, `model_package_group`.
 Costs       nothing idle; a run is three ml.m7i.large jobs of a few minutes, about $0.05.
-Copy        this file, components/{base,findings,function,permissions,sagemaker_role,sagemaker_pipeline}.py, pipelines,
-            ml, lambda/custom_resources.
+Copy        this file, components/{base,findings,function,log_group,permissions,sagemaker_role,sagemaker_pipeline}.py,
+            pipelines, ml, lambda/custom_resources.
 """
 
 from aws_cdk import Aws, CfnOutput, CustomResource, Duration
