@@ -4,7 +4,13 @@
 import sys
 
 from aws_cdk import App, Stage, Tags, Validations
-from cdk_nag import AwsSolutionsChecks
+from cdk_nag import (
+    AwsSolutionsChecks,
+    HIPAASecurityChecks,
+    NIST80053R5Checks,
+    PCIDSS321Checks,
+    ServerlessChecks,
+)
 from constructs import Construct
 
 from components.findings import Explained
@@ -16,6 +22,8 @@ from stacks.monitoring import Monitoring
 from stacks.serving import Serving
 from stacks.streaming import Streaming
 from stacks.training import Training
+
+PACKS = (AwsSolutionsChecks, NIST80053R5Checks, HIPAASecurityChecks, PCIDSS321Checks, ServerlessChecks)
 
 
 class Platform(Stage):
@@ -95,12 +103,13 @@ class Platform(Stage):
 
 def main() -> None:
     """Synthesize the environment named by `-c environment=...`, or all of them."""
-    app = App(stack_traces=False)
+    # Traces of where constructs were created hold the path of a temporary folder: no two syntheses would be the same.
+    app = App(stack_traces=False, context={"aws:cdk:disable-creation-stack-traces": True})
     chosen = app.node.try_get_context("environment")
     for environment in [chosen] if chosen else ENVIRONMENTS:
         Platform(app, environment, load(environment))
-    pack = AwsSolutionsChecks(app)
-    Validations.of(app).add_plugins(Explained(app, pack), pack)
+    packs = [pack(app) for pack in PACKS]
+    Validations.of(app).add_plugins(Explained(app, *packs), *packs)
     app.synth()
 
 

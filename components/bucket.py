@@ -6,6 +6,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from components.base import Deployment
+from components.findings import explain
 
 
 class ZoneBucket(s3.Bucket):
@@ -44,6 +45,13 @@ class ZoneBucket(s3.Bucket):
             removal_policy=deployment.removal_policy,
             auto_delete_objects=not deployment.retain,
         )
+        explain(
+            self, "S3BucketReplicationEnabled", "a copy in a second region costs as much again: for the account to say"
+        )
+        if not versioned:
+            explain(self, "S3BucketVersioningEnabled", "its objects are written once, each under a name of its own")
+        if not key:
+            explain(self, "S3DefaultEncryptionKMS", "the delivery of access logs takes SSE-S3 alone")
         if publish_events:
             # The property itself: Bucket's `event_bridge_enabled` would bring a custom resource for the same effect.
             bucket = self.node.default_child

@@ -12,6 +12,7 @@ from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Options
+from components.findings import explain
 from components.log_group import LogGroup
 
 BASELINE = "baseline"  # the parameter's value for the model inside the image
@@ -77,6 +78,8 @@ class Endpoint(Construct):
             kms_key_id=None if serverless else key.key_arn,
             data_capture_config=None if serverless else _capture(captured, key, options),
         )
+        if serverless:
+            explain(config, "SageMakerEndpointConfigurationKMSKeyConfigured", "refused on a serverless configuration")
         endpoint = sagemaker.CfnEndpoint(
             self, "Endpoint", endpoint_name=name, endpoint_config_name=config.attr_endpoint_config_name
         )

@@ -32,11 +32,11 @@ def explain(construct: IConstruct, finding: str, reason: str) -> None:
 
 @jsii.implements(IPolicyValidationPlugin)
 class Explained:
-    """Acknowledges what constructs have explained to `pack`; finds nothing itself. Register it before the pack."""
+    """Acknowledges what constructs have explained to any of `packs`; finds nothing itself. It goes before them."""
 
-    def __init__(self, app: IConstruct, pack: NagPack) -> None:
+    def __init__(self, app: IConstruct, *packs: NagPack) -> None:
         self._app = app
-        self._pack = pack
+        self._packs = packs
         self._explained: dict[str, list[tuple[str, str]]] = {}  # by path
 
     @property
@@ -44,12 +44,13 @@ class Explained:
         return "Explained"
 
     def validate(self, _context: object) -> PolicyValidationPluginReport:
-        for violation in self._pack.validate_scope(self._app).violations:
-            name = violation.rule_name
-            for resource in violation.violating_resources:
-                construct = _find(self._app, resource.construct_path)
-                if reason := self._reason(construct, name.removeprefix(f"{self._pack.read_pack_name}-")):
-                    construct.node.add_metadata(_ACKNOWLEDGED, {f"{self._pack.read_pack_name}::{name}": reason})
+        for pack in self._packs:
+            name = pack.read_pack_name
+            for violation in pack.validate_scope(self._app).violations:
+                for resource in violation.violating_resources:
+                    construct = _find(self._app, resource.construct_path)
+                    if reason := self._reason(construct, violation.rule_name.removeprefix(f"{name}-")):
+                        construct.node.add_metadata(_ACKNOWLEDGED, {f"{name}::{violation.rule_name}": reason})
         return PolicyValidationPluginReport(success=True, violations=[])
 
     def _reason(self, construct: IConstruct, finding: str) -> str:

@@ -3,18 +3,22 @@
 from collections.abc import Mapping
 
 from aws_cdk import Duration
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from components.base import ROOT, Deployment
+from components.findings import explain
 from components.log_group import LogGroup
-from components.permissions import allow, before, use_key
+from components.permissions import allow, before, send_traces, use_key
+from components.role import ServiceRole
 
 
 class Function(lambda_.Function):
-    """`lambda/<folder>` as a function: newest runtime, encrypted environment and logs, no managed policy."""
+    """`lambda/<folder>` as a function: newest runtime, traced, encrypted environment and logs, no managed policy.
+
+    `failures_reach` names who hears of an event that it could not handle.
+    """
 
     def __init__(
         self,
@@ -24,6 +28,7 @@ class Function(lambda_.Function):
         *,
         folder: str,
         key: kms.IKey,
+        failures_reach: str,
         description: str,
         handler: str = "handler.handler",
         timeout: Duration | None = None,
@@ -31,9 +36,10 @@ class Function(lambda_.Function):
         environment: Mapping[str, str] | None = None,
     ) -> None:
         log_group = LogGroup(scope, f"{construct_id}Logs", deployment, key=key)
-        role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        role = ServiceRole(scope, f"{construct_id}Role", "lambda")
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
         use_key(role, key)
+        send_traces(role)
         super().__init__(
             scope,
             construct_id,
@@ -48,6 +54,10 @@ class Function(lambda_.Function):
             memory_size=memory_mb,
             environment=dict(environment or {}),
             environment_encryption=key,
+            tracing=lambda_.Tracing.ACTIVE,
         )
         self.permissions = role
         before(role, self)
+        explain(self, "LambdaDLQ", f"a failure reaches {failures_reach}")
+        explain(self, "LambdaConcurrency", "reserved, it would be taken from others; a new account has none to reserve")
+        explain(self, "LambdaInsideVPC", "it calls AWS's APIs alone, over TLS and with its role: it needs no network")

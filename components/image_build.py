@@ -15,15 +15,16 @@ from aws_cdk import (
 )
 from aws_cdk import aws_codebuild as codebuild
 from aws_cdk import aws_ecr as ecr
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from components.base import ROOT, Deployment
+from components.findings import explain
 from components.function import Function
 from components.log_group import LogGroup
 from components.permissions import allow, before, read_objects, sign_in_to_registry, use_key
+from components.role import ServiceRole
 
 _BUILD_MINUTES = 13  # the function that waits for the build may run for 15
 
@@ -67,6 +68,7 @@ class ImageBuild(Construct):
             folder="custom_resources",
             handler="build_image.handler",
             key=key,
+            failures_reach="CloudFormation, which waits for the answer",
             description="Starts the image build and answers CloudFormation when it has ended",
             timeout=Duration.minutes(15),
         )
@@ -89,7 +91,7 @@ class ImageBuild(Construct):
 
     def _project(self, deployment: Deployment, source: s3_assets.Asset, key: kms.IKey) -> codebuild.Project:
         log_group = LogGroup(self, "BuildLogs", deployment, key=key)
-        role = iam.Role(self, "BuildRole", assumed_by=iam.ServicePrincipal("codebuild.amazonaws.com"))
+        role = ServiceRole(self, "BuildRole", "codebuild")
         read_objects(role, source.bucket, "")
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
         allow(role, _PUSH, self.repository.repository_arn)
@@ -112,6 +114,7 @@ class ImageBuild(Construct):
             logging=codebuild.LoggingOptions(cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=log_group)),
         )
         before(role, project)
+        explain(project, "CodeBuildProjectSourceRepoUrl", "the source is a zip in S3, no repository")
         return project
 
 

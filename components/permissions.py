@@ -96,6 +96,12 @@ def put_metrics(role: iam.Role, namespace: str) -> None:
     )
 
 
+def send_traces(role: iam.Role) -> None:
+    """Send what was traced to X-Ray."""
+    actions = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+    allow_any_of(role, _NO_RESOURCE % "sending traces", actions, "*", finding=r"\*")
+
+
 def before(role: iam.Role, *users: IConstruct) -> None:
     """Create the role's policy before `users`, which work with it from their first moment."""
     for user in users:

@@ -11,6 +11,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from components.permissions import allow_any_of
+from components.role import ServiceRole
 
 
 class Pipeline(Construct):
@@ -32,7 +33,7 @@ class Pipeline(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self.name = name
-        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"))
+        self.role = ServiceRole(self, "Role", "sagemaker")
         here = f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}"
         jobs = {"ProcessingJob": "processing-job", "TrainingJob": "training-job"}
         allow_any_of(

@@ -1,11 +1,11 @@
 """The role of a SageMaker container: what any of them needs, and no more."""
 
 from aws_cdk import aws_ecr as ecr
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from components.permissions import allow, allow_any_of, pull_image, put_metrics, use_key, write_logs
+from components.role import ServiceRole
 
 _NETWORK = [
     "ec2:CreateNetworkInterface",
@@ -20,7 +20,7 @@ _NETWORK = [
 ]
 
 
-class ContainerRole(iam.Role):
+class ContainerRole(ServiceRole):
     """A role that SageMaker assumes for a container: pull the image, write logs, use the key, and join a VPC.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
@@ -36,7 +36,7 @@ class ContainerRole(iam.Role):
         log_groups: list[str],
         in_vpc: bool,
     ) -> None:
-        super().__init__(scope, construct_id, assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"))
+        super().__init__(scope, construct_id, "sagemaker")
         pull_image(self, repository)
         use_key(self, key)
         write_logs(self, *log_groups)

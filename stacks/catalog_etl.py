@@ -5,7 +5,7 @@ Provisions  a Glue job and the workflow whose event trigger starts it when objec
 Inputs      a KMS key, the raw, curated and athena-results buckets, the catalogue database.
 Outputs     `table`, `workgroup`.
 Costs       nothing idle; a Glue run of two G.1X workers is about $0.02 a minute, Athena $5 a TB scanned.
-Copy        this file, components/{base,findings,parquet_table,permissions}.py, schemas and glue_jobs.
+Copy        this file, components/{base,dead_letters,findings,parquet_table,permissions,role}.py, schemas and glue_jobs.
 """
 
 from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy
@@ -20,8 +20,10 @@ from constructs import Construct
 from pydantic import Field
 
 from components.base import ROOT, Deployment, Layer, Options
+from components.dead_letters import DeadLetters
 from components.parquet_table import DayPartitionedTable
 from components.permissions import allow_any_of, before, put_metrics, read_objects, replace_objects, use_key
+from components.role import ServiceRole
 from schemas import flights
 
 PREFIX = "flights/"
@@ -55,7 +57,7 @@ class CatalogEtl(Layer):
         super().__init__(scope, construct_id, deployment, "Millrace: raw flights to curated, catalogued Parquet")
         job = self._job(options, key, raw, curated)
         workflow = self._workflow(options, job)
-        self._start_on_new_objects(raw, workflow)
+        self._start_on_new_objects(key, raw, workflow)
         self.table = DayPartitionedTable(
             self,
             "CuratedFlights",
@@ -75,7 +77,7 @@ class CatalogEtl(Layer):
     def _job(
         self, options: CatalogEtlOptions, key: kms.IKey, raw: s3.IBucket, curated: s3.IBucket
     ) -> glue.PySparkEtlJob:
-        role = iam.Role(self, "JobRole", assumed_by=iam.ServicePrincipal("glue.amazonaws.com"))
+        role = ServiceRole(self, "JobRole", "glue")
         script = s3_assets.Asset(self, "Script", path=str(ROOT / "glue_jobs" / "curate_flights.py"))
         read_objects(role, script.bucket, "")
         read_objects(role, raw, PREFIX, REFERENCE_PREFIX)
@@ -132,8 +134,9 @@ class CatalogEtl(Layer):
         )
         return workflow
 
-    def _start_on_new_objects(self, raw: s3.IBucket, workflow: glue.Workflow) -> None:
-        role = iam.Role(self, "NotifyRole", assumed_by=iam.ServicePrincipal("events.amazonaws.com"))
+    def _start_on_new_objects(self, key: kms.IKey, raw: s3.IBucket, workflow: glue.Workflow) -> None:
+        undelivered = DeadLetters(self, "UndeliveredEvents", self.deployment, key=key)
+        role = ServiceRole(self, "NotifyRole", "events")
         role.add_to_policy(iam.PolicyStatement(actions=["glue:notifyEvent"], resources=[workflow.workflow_arn]))
         rule = events.Rule(
             self,
@@ -148,7 +151,12 @@ class CatalogEtl(Layer):
         before(role, rule)
         cfn_rule = rule.node.default_child  # the library has no target for a Glue workflow
         cfn_rule.targets = [
-            events.CfnRule.TargetProperty(id="Workflow", arn=workflow.workflow_arn, role_arn=role.role_arn)
+            events.CfnRule.TargetProperty(
+                id="Workflow",
+                arn=workflow.workflow_arn,
+                role_arn=role.role_arn,
+                dead_letter_config=undelivered.of(rule),
+            )
         ]
 
     def _workgroup(self, key: kms.IKey, athena_results: s3.IBucket, database: glue.IDatabase) -> athena.CfnWorkGroup:

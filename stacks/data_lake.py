@@ -4,7 +4,7 @@ Provisions  buckets raw, curated, quarantine, models, captured, athena results a
 Inputs      a KMS key.
 Outputs     `raw`, `curated`, `quarantine`, `models`, `captured`, `athena_results`, `database`.
 Costs       nothing idle; storage by the gigabyte ($0.023 a month in Standard).
-Copy        this file and components/{base,bucket,log_group}.py.
+Copy        this file and components/{base,bucket,findings,log_group}.py.
 """
 
 from typing import Any

@@ -5,7 +5,7 @@ Provisions  a KMS key with yearly rotation; a VPC of private subnets with an S3 
 Outputs     `key`, `vpc`, `image`.
 Costs       $1 a month for the key; an image build of about 5 minutes ($0.03); $7.30 a month and zone for each
             interface endpoint, if any. The network itself is free.
-Copy        this file, components/{base,findings,function,image_build,log_group,permissions}.py,
+Copy        this file, components/{base,findings,function,image_build,log_group,permissions,role}.py,
             lambda/custom_resources, containers/ml and ml.
 """
 
@@ -20,6 +20,7 @@ from components.base import Deployment, Layer, Options
 from components.findings import explain
 from components.image_build import ImageBuild
 from components.log_group import LogGroup
+from components.role import ServiceRole
 
 IMAGE_CONTEXT = {
     "Dockerfile": "containers/ml/Dockerfile",
@@ -116,8 +117,11 @@ class Foundation(Layer):
             },
             restrict_default_security_group=False,  # a custom resource for what no resource here uses
         )
+        explain(vpc, "VPCDefaultSecurityGroupClosed", "nothing uses the default group: each resource names its own")
         flow_logs = LogGroup(self, "FlowLogs", self.deployment, key=self.key)
-        flow_log = vpc.add_flow_log("All", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs))
+        writer = ServiceRole(self, "FlowLogsRole", "vpc-flow-logs")
+        to_logs = ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs, writer)
+        flow_log = vpc.add_flow_log("All", destination=to_logs)
         assert flow_log.iam_role and flow_log.node.default_child  # noqa: S101  a flow log to CloudWatch has both
         flow_log.node.default_child.node.add_dependency(flow_log.iam_role)  # and so on its policy
         if options.interface_endpoints:
@@ -133,6 +137,6 @@ class Foundation(Layer):
             allow_all_outbound=False,
         )
         group.add_ingress_rule(ec2.Peer.ipv4(vpc.vpc_cidr_block), ec2.Port.HTTPS, "the VPC")
-        explain(group, "EC23", "the rule can't read a reference; the range is the VPC's own")
+        explain(group, "EC23|EC2Restricted.*", "the rule can't read a reference; the range is the VPC's own")
         for name, service in INTERFACE_ENDPOINTS.items():
             vpc.add_interface_endpoint(name, service=service, security_groups=[group], open=False)

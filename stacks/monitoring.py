@@ -5,7 +5,8 @@ Provisions  a SageMaker pipeline with the drift job, started by a schedule; the 
 Inputs      a KMS key, the ML image, the captured and models buckets, the endpoint's name, the training pipeline.
 Outputs     `pipeline`, `alarm`, `topic`.
 Costs       the alarm and its metrics $0.40 a month each; a daily job of about 3 minutes, $0.01.
-Copy        this file, components/{base,findings,permissions,sagemaker_role,sagemaker_pipeline}.py, pipelines and ml.
+Copy        this file, components/{base,dead_letters,findings,permissions,role,sagemaker_role,sagemaker_pipeline}.py,
+            pipelines and ml.
 """
 
 from aws_cdk import Aws, CfnOutput, Duration
@@ -24,7 +25,9 @@ from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
+from components.dead_letters import DeadLetters
 from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, replace_objects
+from components.role import ServiceRole
 from components.sagemaker_pipeline import Pipeline, job_network
 from components.sagemaker_role import ContainerRole
 from pipelines import monitor
@@ -93,7 +96,7 @@ class Monitoring(Layer):
         self.topic = self._topic(options, key)
         self.alarm = self._alarm(options)
         if options.retrain:
-            self._retrain(options, training_pipeline_arn)
+            self._retrain(options, key, training_pipeline_arn)
         CfnOutput(self, "MonitorPipelineName", value=self.pipeline.name)
         CfnOutput(self, "DriftAlarmName", value=self.alarm.alarm_name)
         CfnOutput(self, "AlertTopicArn", value=self.topic.topic_arn)
@@ -122,7 +125,7 @@ class Monitoring(Layer):
         return role
 
     def _run_on(self, schedule: str) -> None:
-        role = iam.Role(self, "ScheduleRole", assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com"))
+        role = ServiceRole(self, "ScheduleRole", "scheduler")
         allow(role, ["sagemaker:StartPipelineExecution"], self.pipeline.arn)
         scheduler.CfnSchedule(
             self,
@@ -169,9 +172,10 @@ class Monitoring(Layer):
         alarm.add_alarm_action(actions.SnsAction(self.topic))
         return alarm
 
-    def _retrain(self, options: MonitoringOptions, training_pipeline_arn: str) -> None:
-        role = iam.Role(self, "RetrainRole", assumed_by=iam.ServicePrincipal("events.amazonaws.com"))
+    def _retrain(self, options: MonitoringOptions, key: kms.IKey, training_pipeline_arn: str) -> None:
+        role = ServiceRole(self, "RetrainRole", "events")
         allow(role, ["sagemaker:StartPipelineExecution"], training_pipeline_arn)
+        undelivered = DeadLetters(self, "UndeliveredAlarms", self.deployment, key=key)
         status = "Approved" if options.approve_retrained else "PendingManualApproval"
         rule = events.Rule(
             self,
@@ -191,6 +195,7 @@ class Monitoring(Layer):
                 id="TrainingPipeline",
                 arn=training_pipeline_arn,
                 role_arn=role.role_arn,
+                dead_letter_config=undelivered.of(rule),
                 sage_maker_pipeline_parameters=events.CfnRule.SageMakerPipelineParametersProperty(
                     pipeline_parameter_list=[
                         events.CfnRule.SageMakerPipelineParameterProperty(name="ModelApprovalStatus", value=status)

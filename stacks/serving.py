@@ -7,8 +7,8 @@ Outputs     `endpoint_name`, `predict`.
 Parameter   ModelPackageArn: the model that serves; by default the image's baseline, the base rate. CloudFormation
             alone writes the endpoint: a later `cdk deploy` keeps the parameter, and a roll-out that fails rolls back.
 Costs       serverless: nothing idle, $0.00004 a second and 2 GB in use; real-time: two ml.c7i.large $4.30 a day.
-Copy        this file, components/{base,endpoint,findings,function,log_group,permissions,sagemaker_role}.py,
-            lambda/predict and lambda/deploy_model.
+Copy        this file, components/{base,dead_letters,endpoint,findings,function,log_group,permissions,role,
+            sagemaker_role}.py, lambda/predict and lambda/deploy_model.
 """
 
 from aws_cdk import Aws, CfnOutput, CfnParameter, Duration
@@ -20,12 +20,11 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from components.base import Deployment, Layer
+from components.dead_letters import DeadLetters
 from components.endpoint import BASELINE, LOG_GROUPS, Endpoint, EndpointOptions
-from components.findings import explain
 from components.function import Function
 from components.permissions import allow, read_objects, write_objects
 from components.sagemaker_role import ContainerRole
@@ -99,6 +98,7 @@ class Serving(Layer):
             self.deployment,
             folder="predict",
             key=key,
+            failures_reach="the caller",
             description="Answers for flights from the endpoint and captures what it answered",
             environment={
                 "ENDPOINT_NAME": self.endpoint_name,
@@ -122,21 +122,13 @@ class Serving(Layer):
             self.deployment,
             folder="deploy_model",
             key=key,
+            failures_reach="a queue, by its event invoke configuration",
             description="Puts an approved model package into this stack's parameter",
             timeout=Duration.minutes(15),
             environment={"STACK": Aws.STACK_ID, "PARAMETER": package.logical_id},
         )
         allow(deploy.permissions, ["cloudformation:DescribeStacks", "cloudformation:UpdateStack"], Aws.STACK_ID)
-        undelivered = sqs.Queue(
-            self,
-            "UndeliveredApprovals",
-            encryption=sqs.QueueEncryption.KMS,
-            encryption_master_key=key,
-            enforce_ssl=True,
-            retention_period=Duration.days(14),
-            removal_policy=self.deployment.removal_policy,
-        )
-        explain(undelivered, "SQS3", "it is the dead-letter queue of the approval rule")
+        undelivered = DeadLetters(self, "UndeliveredApprovals", self.deployment, key=key)
         # EventBridge has delivered once Lambda has queued the event: a roll-out that fails later ends here by itself.
         lambda_.EventInvokeConfig(
             self,

@@ -5,7 +5,7 @@ Provisions  a Kinesis stream; a Firehose delivery stream that reads it, transfor
 Inputs      a KMS key, the raw and quarantine buckets, the catalogue database.
 Outputs     `stream`, `table`.
 Costs       a provisioned shard $0.36 a day; Firehose $0.029 a GB and $0.018 a GB for Parquet; Lambda by use.
-Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions}.py, schemas
+Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions,role}.py, schemas
             and lambda/flights_transform.
 """
 
@@ -13,7 +13,6 @@ from typing import Literal
 
 from aws_cdk import CfnOutput, Duration, Size
 from aws_cdk import aws_glue as glue
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_kms as kms
@@ -27,6 +26,7 @@ from components.function import Function
 from components.log_group import LogGroup
 from components.parquet_table import DayPartitionedTable
 from components.permissions import allow, before, replace_objects, use_key, write_objects
+from components.role import ServiceRole
 from schemas import flights
 
 PREFIX = "flights/"
@@ -74,6 +74,7 @@ class Streaming(Layer):
             deployment,
             folder="flights_transform",
             key=key,
+            failures_reach="Firehose, which tries again and then keeps the records under the error prefix",
             description="Checks flight events: valid ones go on, the others to quarantine with the reason",
             timeout=Duration.minutes(3),
             memory_mb=512,
@@ -99,7 +100,7 @@ class Streaming(Layer):
         self, options: StreamingOptions, key: kms.IKey, raw: s3.IBucket, transform: Function
     ) -> firehose.DeliveryStream:
         by_day = "/".join(f"{unit}=!{{partitionKeyFromLambda:{unit}}}" for unit in ("year", "month", "day"))
-        role = iam.Role(self, "DeliveryRole", assumed_by=iam.ServicePrincipal("firehose.amazonaws.com"))
+        role = ServiceRole(self, "DeliveryRole", "firehose")
         errors = LogGroup(self, "DeliveryErrors", self.deployment, key=key)
         replace_objects(role, raw, PREFIX, f"errors/{PREFIX}")
         use_key(role, key)

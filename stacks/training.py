@@ -4,8 +4,8 @@ Provisions  a SageMaker pipeline (features, train, evaluate, gate, register) wit
 Inputs      a KMS key, the ML image, the curated and models buckets, optionally a VPC for the jobs.
 Outputs     `pipeline`, `model_package_group`.
 Costs       nothing idle; a run is three ml.m7i.large jobs of a few minutes, about $0.05.
-Copy        this file, components/{base,findings,function,log_group,permissions,sagemaker_role,sagemaker_pipeline}.py,
-            pipelines, ml, lambda/custom_resources.
+Copy        this file, components/{base,findings,function,log_group,permissions,role,sagemaker_role,
+            sagemaker_pipeline}.py, pipelines, ml, lambda/custom_resources.
 """
 
 from aws_cdk import Aws, CfnOutput, CustomResource, Duration
@@ -143,6 +143,7 @@ class Training(Layer):
             folder="custom_resources",
             handler="empty_model_group.handler",
             key=key,
+            failures_reach="CloudFormation, which waits for the answer",
             description="Deletes the group's packages before the group, which CloudFormation would refuse",
             timeout=Duration.minutes(5),
         )

@@ -18,4 +18,4 @@ def named_in_docstring(layer: str) -> list[str]:
 
 def _expand(item: str) -> list[str]:
     braces = re.fullmatch(r"(.*)\{(.*)\}(.*)", item)
-    return [f"{braces[1]}{name}{braces[3]}" for name in braces[2].split(",")] if braces else [item]
+    return [f"{braces[1]}{name.strip()}{braces[3]}" for name in braces[2].split(",")] if braces else [item]

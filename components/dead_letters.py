@@ -1,0 +1,39 @@
+"""A queue for what could not be delivered."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from components.base import Deployment
+from components.findings import explain
+
+
+class DeadLetters(sqs.Queue):
+    """Encrypted, TLS only, kept for the 14 days that SQS keeps anything at most."""
+
+    def __init__(self, scope: Construct, construct_id: str, deployment: Deployment, *, key: kms.IKey) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            encryption=sqs.QueueEncryption.KMS,
+            encryption_master_key=key,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+            removal_policy=deployment.removal_policy,
+        )
+        explain(self, "SQS3|SQSRedrivePolicy", "it is itself the dead-letter queue")
+
+    def of(self, rule: events.Rule) -> events.CfnRule.DeadLetterConfigProperty:
+        """What a target of `rule` needs to send here the events that it did not take."""
+        self.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[self.queue_arn],
+                conditions={"ArnEquals": {"aws:SourceArn": rule.rule_arn}},
+            )
+        )
+        return events.CfnRule.DeadLetterConfigProperty(arn=self.queue_arn)
