@@ -7,18 +7,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 JSON_LINES = "application/jsonlines"
 
 runtime = boto3.client("sagemaker-runtime")
-s3 = boto3.client("s3")
+# The answer waits for the capture: 7 s when S3 does not answer at all.
+s3 = boto3.client(
+    "s3", config=Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
+)
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """`{"body": <one JSON object of features a line>}` -> `{"predictions": [p, ...], "variant", "event_id"}`.
 
     `p` is the probability of arriving more than 15 minutes late, in the order of the lines. Raises ValueError for a
-    request without a body; errors of the endpoint are passed on as they are.
+    request without a body; errors of the endpoint are passed on as they are. A capture that fails is logged as a line
+    `{"capture_failed": 1, ...}`, and the answer given all the same.
     """
     body = event.get("body")
     if not isinstance(body, str) or not body.strip():
@@ -28,7 +34,11 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     output, variant = answer["Body"].read().decode(), answer["InvokedProductionVariant"]
     event_id = str(uuid.uuid4())
     if bucket := os.environ["CAPTURE_BUCKET"]:
-        _capture(bucket, endpoint, variant, event_id, body, output)
+        try:
+            _capture(bucket, endpoint, variant, event_id, body, output)
+        except (ClientError, BotoCoreError) as error:
+            failure = {"capture_failed": 1, "event_id": event_id, "request_id": context.aws_request_id}
+            print(json.dumps({"level": "ERROR", **failure, "error": str(error)}))
     predictions = [json.loads(line)["late_probability"] for line in output.splitlines()]
     return {"predictions": predictions, "variant": variant, "event_id": event_id}
 

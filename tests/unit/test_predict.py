@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import boto3
@@ -99,6 +99,25 @@ def test_an_endpoint_that_captures_by_itself_is_not_captured_again(
     _answer(endpoint)
     assert predict.handler({"body": BODY}, None)["predictions"] == [0.25, 0.75]
     assert not captured()
+
+
+def test_a_capture_that_fails_is_logged_and_the_answer_given(
+    predict: ModuleType, endpoint: Stubber, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _answer(endpoint)
+    with Stubber(predict.s3) as s3:
+        s3.add_client_error("put_object", "SlowDown", "reduce your request rate", 503)
+        answer = predict.handler({"body": BODY}, SimpleNamespace(aws_request_id="request-1"))
+    assert answer["predictions"] == [0.25, 0.75]
+    logged = json.loads(capsys.readouterr().out)
+    assert (logged["capture_failed"], logged["request_id"]) == (1, "request-1")
+    assert logged["event_id"] == answer["event_id"]
+    assert "SlowDown" in logged["error"]
+
+
+def test_a_capture_that_gets_no_answer_fails_soon(predict: ModuleType) -> None:
+    config = predict.s3.meta.config
+    assert (config.connect_timeout + config.read_timeout) * config.retries["total_max_attempts"] < 10
 
 
 @pytest.mark.parametrize("event", [{}, {"body": ""}, {"body": " \n"}, {"body": None}, {"body": {"carrier": "UA"}}])
