@@ -11,17 +11,20 @@ from typing import Any
 import logic
 import store
 
+# Kept of the invocation's time to encode and send the answer, up to 6 MB.
+_ANSWER_SECONDS = 10
+
 
 @functools.cache
 def _quarantine() -> store.Quarantine:
     return store.Quarantine(os.environ["QUARANTINE_BUCKET"])
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer a Firehose batch record by record.
 
     A valid event is Ok with its partition keys; a rejected record is Dropped once quarantine holds it, and
-    ProcessingFailed if that write failed, so that Firehose delivers its bytes to the error prefix.
+    ProcessingFailed if that write failed or had no time, so that Firehose delivers its bytes to the error prefix.
     """
     prefix = os.environ["QUARANTINE_PREFIX"]
     results: list[dict[str, Any]] = []
@@ -43,7 +46,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             key, body = logic.quarantine_document(data, outcome, _received_at(record), prefix)
             documents[key] = body
             dropped.append((result, key))
-    failed = _quarantine().put(documents) if documents else set()
+    seconds = context.get_remaining_time_in_millis() / 1000 - _ANSWER_SECONDS
+    failed = _quarantine().put(documents, seconds) if documents else set()
     for result, key in dropped:
         result["result"] = "ProcessingFailed" if key in failed else "Dropped"
     print(json.dumps({"records": len(results), "quarantine_failed": len(failed), **counts}))

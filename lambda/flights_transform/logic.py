@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 # When a record is wrong in several ways, the earliest of these is its reason.
@@ -15,6 +15,8 @@ UNKNOWN_DAY = {"year": "0000", "month": "00", "day": "00"}
 _YEARS = (2000, 2099)
 _DELAY = (-1440, 2880)
 _DETAIL_LIMIT = 500
+# No local time is further from UTC than Kiribati's, at +14:00.
+_UTC_OFFSET = timedelta(hours=14)
 
 
 class Curated(NamedTuple):
@@ -83,6 +85,7 @@ FIELDS = (
 _NAMES = frozenset(field.name for field in FIELDS)
 _DOUBLES = tuple(field.name for field in FIELDS if float in field.types)
 _CLOCK_TIMES = ("sched_dep_time", "dep_time", "sched_arr_time", "arr_time")
+_DAY_IN_ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?=-)")
 _ID_IN_BYTES = re.compile(rb'"event_id"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
 _JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
 
@@ -168,7 +171,7 @@ def _field_problems(event: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _value_problems(event: dict[str, Any]) -> list[tuple[str, str]]:
-    """Check what a range cannot say: clock times, the calendar, the hour's date."""
+    """Check what a range cannot say: clock times, the calendar, and that hour and id are of the flight's day."""
     problems = [
         ("impossible_value", f"{name} is {event[name]}, its last two digits are minutes")
         for name in _CLOCK_TIMES
@@ -176,11 +179,19 @@ def _value_problems(event: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if not _is_date(event):
         detail = f"{event['year']}-{event['month']}-{event['day']} is no calendar date"
-        problems.append(("impossible_value", detail))
+        return [*problems, ("impossible_value", detail)]
+    local = datetime(event["year"], event["month"], event["day"], event["hour"], tzinfo=UTC)
     try:
-        datetime.fromisoformat(event["time_hour"])
+        offset = local - datetime.fromisoformat(event["time_hour"])
     except ValueError as error:
         problems.append(("impossible_value", f"time_hour is {event['time_hour']!r}: {error}"))
+    else:
+        if abs(offset) > _UTC_OFFSET:
+            detail = f"time_hour is {event['time_hour']!r}, no time zone's hour {local:%Y-%m-%d %H}:00"
+            problems.append(("impossible_value", detail))
+    day = _DAY_IN_ID.match(event["event_id"])
+    if day and day[0] != f"{local:%Y-%m-%d}":
+        problems.append(("impossible_value", f"event_id is of {day[0]}, the flight of {local:%Y-%m-%d}"))
     return problems
 
 

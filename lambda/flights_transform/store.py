@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import boto3
@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 _THREADS = 8
-# Well inside an invocation: a stalled write becomes ProcessingFailed, not a timeout of the whole batch.
+# One write that stalls takes half a minute at most; what bounds a batch of them is the time that put() is given.
 _CONFIG = Config(
     connect_timeout=2,
     read_timeout=5,
@@ -29,10 +29,17 @@ class Quarantine:
         self._client = client or boto3.client("s3", config=_CONFIG)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="quarantine")
 
-    def put(self, documents: Mapping[str, bytes]) -> set[str]:
-        """Write bodies by key; return the keys that S3 did not take after retries."""
-        written = self._pool.map(self._put_one, documents, documents.values())
-        return {key for key, done in zip(documents, written, strict=True) if not done}
+    def put(self, documents: Mapping[str, bytes], seconds: float) -> set[str]:
+        """Write bodies by key; return the keys that S3 did not take after retries, or not within `seconds`."""
+        writes = {key: self._pool.submit(self._put_one, key, body) for key, body in documents.items()}
+        late = wait(writes.values(), timeout=seconds).not_done
+        for write in late:
+            write.cancel()  # one that has begun goes on: the same key and bytes as when the record is sent again
+        if late:
+            log.error(
+                "%d of %d quarantine writes not done in time, Firehose keeps the records", len(late), len(documents)
+            )
+        return {key for key, write in writes.items() if write in late or not write.result()}
 
     def _put_one(self, key: str, body: bytes) -> bool:
         try:

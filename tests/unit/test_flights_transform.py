@@ -3,9 +3,10 @@
 import base64
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import boto3
@@ -64,7 +65,7 @@ def quarantine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def handler(import_lambda: Import, quarantine: Any) -> Callable[..., dict[str, Any]]:
     module = import_lambda("flights_transform")["handler"]
     module._quarantine.cache_clear()
-    return lambda *records: module.handler(
+    return lambda *records, seconds=180: module.handler(
         {
             "records": [
                 {
@@ -75,7 +76,7 @@ def handler(import_lambda: Import, quarantine: Any) -> Callable[..., dict[str, A
                 for number, data in enumerate(records)
             ]
         },
-        None,
+        SimpleNamespace(get_remaining_time_in_millis=lambda: seconds * 1000),
     )
 
 
@@ -159,6 +160,12 @@ def edited(**fields: object) -> bytes:
         (edited(time_hour="2013-02-30T10:00:00Z"), "impossible_value"),
         (edited(time_hour="2013-01-01T24:00:00Z"), "impossible_value"),
         (edited(time_hour="2013-01-01"), "impossible_value"),
+        (edited(time_hour="2013-01-01T20:00:00Z"), "impossible_value"),
+        (edited(time_hour="2012-12-31T14:00:00Z"), "impossible_value"),
+        (edited(time_hour="2014-01-01T10:00:00Z"), "impossible_value"),
+        (edited(time_hour="0001-01-01T00:00:00+23:00"), "impossible_value"),
+        (edited(day=2, time_hour="2013-01-02T10:00:00Z"), "impossible_value"),
+        (edited(event_id="2013-02-31-UA-1545-EWR"), "impossible_value"),
         (edited(carrier=None, flight="x", month=13, extra=1), "missing_field"),
         (edited(flight="x", month=13, extra=1), "unexpected_field"),
         (edited(flight="x", month=13), "wrong_type"),
@@ -184,9 +191,23 @@ def test_every_damage_the_producer_does_is_found_for_what_it_is(logic: ModuleTyp
                 assert logic.parse(way(event)).reason == reason, way(event)
 
 
-def test_real_flights_are_valid_and_their_bytes_unchanged(logic: ModuleType) -> None:
-    """Two days of each month; the whole year passed when the ranges were chosen."""
-    for event in flights.events(days=[1, 15]):
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"time_hour": "2013-01-01T19:00:00Z"},  # 14 hours behind UTC
+        {"time_hour": "2012-12-31T15:00:00Z"},  # 14 hours ahead
+        {"time_hour": "2013-01-01T05:00:00-05:00"},
+        {"event_id": "UA1545.20130102"},  # no day in the form that the producer writes
+    ],
+)
+def test_an_hour_of_any_time_zone_and_an_id_of_any_form_are_valid(logic: ModuleType, fields: dict[str, str]) -> None:
+    assert isinstance(logic.parse(edited(**fields)), logic.Curated)
+
+
+@pytest.mark.parametrize("sample", [{"months": [1]}, {"days": [1, 15]}])
+def test_real_flights_are_valid_and_their_bytes_unchanged(logic: ModuleType, sample: dict[str, list[int]]) -> None:
+    """January, and two days of each month; the whole year passed when the ranges were chosen."""
+    for event in flights.events(**sample):
         data = damage.encode(event)
         assert logic.parse(data) == logic.Curated(event["event_id"], logic._partition(event), data + b"\n")
 
@@ -263,6 +284,27 @@ def test_firehose_keeps_the_bytes_when_quarantine_refuses(
     answer = handler(encode(EVENT), b"{")["records"]
     assert [record["result"] for record in answer] == ["Ok", "ProcessingFailed"]
     assert base64.b64decode(answer[1]["data"]) == b"{"
+
+
+def test_firehose_keeps_the_bytes_that_quarantine_had_no_time_for(
+    import_lambda: Import,
+    handler: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(quarantine_of(import_lambda), "put_object", lambda **_: over.wait(30))
+    broken = [b"{" * length for length in range(1, 21)]
+    answer = handler(encode(EVENT), *broken, seconds=10.2)["records"]
+    over.set()
+    assert [record["result"] for record in answer] == ["Ok"] + ["ProcessingFailed"] * 20
+    assert [base64.b64decode(record["data"]) for record in answer[1:]] == broken
+    assert "20 of 20 quarantine writes not done in time, Firehose keeps the records" in caplog.text
+
+
+def quarantine_of(import_lambda: Import) -> Any:
+    """The S3 client that the handler writes to quarantine with."""
+    return import_lambda("flights_transform")["handler"]._quarantine()._client
 
 
 def test_a_full_batch_takes_milliseconds(logic: ModuleType) -> None:
