@@ -16,6 +16,8 @@ from typing import Any
 
 from ml.requests import JSON_LINES, BadRequest, Row, parse
 
+# Why a line can't be read. Reasons go into reports and logs, where no request's text may: no error's message is one.
+NOT_JSON, NO_CAPTURE, NO_REQUEST = "line: not JSON", "line: not a captured record", "request: not JSON objects"
 READERS = 10  # as many as a boto3 client keeps connections; captured objects are many and small
 SLACK = timedelta(hours=1)  # an object is named by when it was begun, its records by when each was answered
 _HOUR_IN_KEY = re.compile(r"/(\d{4}/\d{2}/\d{2}/\d{2})/[^/]+\.jsonl$")
@@ -91,10 +93,12 @@ def collect(lines: Iterable[bytes], window: Window) -> Captured:
             if not window.has(time):
                 continue
             rows = request_rows(record["captureData"]["endpointInput"])
-        except BadRequest as error:
-            found.unreadable[f"request: {_general(error)}"] += 1
-        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-            found.unreadable[f"record: {type(error).__name__}"] += 1
+        except BadRequest:
+            found.unreadable[NO_REQUEST] += 1
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+            found.unreadable[NOT_JSON] += 1
+        except (ValueError, KeyError, TypeError, OverflowError):
+            found.unreadable[NO_CAPTURE] += 1
         else:
             found.requests += 1
             found.rows += rows
@@ -112,8 +116,3 @@ def request_rows(captured: Any) -> list[Row]:
     # Content types that the endpoint's capture configuration does not name arrive as base64.
     body = base64.b64decode(data, validate=True) if captured["encoding"] == "BASE64" else data
     return parse(body, content_type)
-
-
-def _general(error: BadRequest) -> str:
-    """The error without what differs from line to line, so that equal ones are counted together."""
-    return re.sub(r"\d+", "N", str(error))[:100]

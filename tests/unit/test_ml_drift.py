@@ -193,8 +193,20 @@ def test_bad_lines_are_counted_by_reason() -> None:
     bad = [b"{", b"[]", b"{}", record("nonsense"), record("rubbish"), record("%", encoding="BASE64"), b"\xff"]
     found = collect([*bad, record('{"n": 1}'), b"[" * 100_000], HOUR)
     assert found.rows == [{"n": 1}]
-    assert sum(found.unreadable.values()) == len(bad) + 1
-    assert found.unreadable["request: row N is not JSON: Expecting value: line N column N (char N)"] == 2
+    assert found.unreadable == {captured.NOT_JSON: 3, captured.NO_CAPTURE: 3, captured.NO_REQUEST: 2}
+
+
+# Requests of other forms than JSON objects, with parts that a parser's message would quote.
+RUBBISH = st.text(min_size=9) | st.text(min_size=9).map(json.dumps) | st.just('{"n": -Infinity}')
+
+
+@settings(max_examples=200, deadline=None)
+@given(body=RUBBISH, field=st.sampled_from(["data", "observedContentType", "encoding"]))
+def test_no_text_of_a_request_is_reported(body: str, field: str) -> None:
+    line = record(body) if field == "data" else record("{}", **{field: body})
+    reported = json.dumps(dict(collect([line, body.encode("utf-8", "replace")], HOUR).unreadable))
+    assert not [start for start in range(len(body) - 8) if body[start : start + 9] in reported]
+    assert set(json.loads(reported)) <= {captured.NOT_JSON, captured.NO_CAPTURE, captured.NO_REQUEST}
 
 
 JSON_VALUES = st.recursive(
@@ -339,7 +351,7 @@ def test_the_job_reports_and_publishes_drift(job: dict[str, Any]) -> None:
     capture(job, record(body) + b"\n{broken\n")
     report = run()
     assert report["window"] == {"start": "2026-07-10T12:00:00+00:00", "end": "2026-07-10T13:00:00+00:00"}
-    assert (report["rows"], report["requests"], report["unreadable"]) == (500, 1, {"record: JSONDecodeError": 1})
+    assert (report["rows"], report["requests"], report["unreadable"]) == (500, 1, {captured.NOT_JSON: 1})
     assert report["drifted"] is True and report["violations"] == 1
     assert report["features"]["temp"]["distance"] > report["features"]["temp"]["threshold"]
     found = json.loads((contract.path(contract.DRIFT_OUTPUT) / "constraint_violations.json").read_text())["violations"]
@@ -363,4 +375,4 @@ def test_a_window_of_rubbish_fails(job: dict[str, Any]) -> None:
     capture(job, b"{broken\n" * 3)
     with pytest.raises(RuntimeError, match="none of the captured lines can be read"):
         run()
-    assert "JSONDecodeError" in contract.path(contract.PROCESSING_MESSAGE).read_text()
+    assert captured.NOT_JSON in contract.path(contract.PROCESSING_MESSAGE).read_text()
