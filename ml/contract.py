@@ -49,6 +49,14 @@ def output_folder(relative: str) -> Path:
     return folder
 
 
+def source(relative: str) -> str:
+    """Where SageMaker took an input of the processing job from, for messages; its folder when that is not told."""
+    folder, config = path(relative), path(PROCESSING_JOB)
+    inputs = json.loads(config.read_text()).get("ProcessingInputs", ()) if config.exists() else ()
+    uris = {item["S3Input"]["LocalPath"]: item["S3Input"]["S3Uri"] for item in inputs}
+    return str(uris.get(f"/opt/ml/{relative}", folder))
+
+
 def region() -> str:
     """The region of the processing job that runs this. Raises FileNotFoundError outside of one."""
     # boto3 ignores AWS_REGION, which is all that the container's environment may have.

@@ -33,16 +33,24 @@ def read(curated: Path, through: str, fields: Sequence[Field]) -> pa.Table:
     names = [field.name for field in fields] + [ARRIVAL_DELAY]
     dataset = ds.dataset(curated, format="parquet", partitioning=_PARTITIONING)
     if not dataset.files:
-        raise ValueError("there are no curated flights; run the Glue workflow first")
+        raise ValueError(f"there are no curated flights in {_source()}; run the Glue workflow first")
     if missing := sorted(set(names) - set(dataset.schema.names)):
-        raise ValueError(f"the curated flights lack the columns {', '.join(missing)}; run the Glue job again")
+        raise ValueError(f"the flights in {_source()} lack the columns {', '.join(missing)}; run the Glue job again")
     day = ds.field("year") * 10_000 + ds.field("month") * 100 + ds.field("day")
     chosen = None if through == LATEST else day <= _yyyymmdd(through)
     table = dataset.to_table(columns={**{name: ds.field(name) for name in names}, DATE: day}, filter=chosen)
     if not table.num_rows:
-        raise ValueError(f"no curated flights on or before DataThrough {through}; give a later day or {LATEST!r}")
+        first = described(dataset.to_table(columns={DATE: day}))["from"]
+        raise ValueError(
+            f"no curated flights on or before DataThrough {through}: those in {_source()} begin on {first}; "
+            f"give that day or a later one, or {LATEST!r}"
+        )
     types = [_ARROW_TYPES[field.kind] for field in fields] + [pa.float64(), pa.int32()]
     return table.cast(pa.schema(zip([*names, DATE], types, strict=True)))
+
+
+def _source() -> str:
+    return contract.source(contract.CURATED_INPUT)
 
 
 def _yyyymmdd(text: str) -> int:
@@ -64,8 +72,14 @@ def split(table: pa.Table, holdout_days: int) -> tuple[pa.Table, pa.Table]:
 
 
 def labelled(table: pa.Table) -> pa.Table:
-    """The rows that arrived, with the label in place of the delay."""
+    """The rows that arrived, with the label in place of the delay. Raises ValueError when none has."""
     arrived = table.filter(pc.is_valid(table[ARRIVAL_DELAY]))
+    if not arrived.num_rows:
+        window = described(table)
+        raise ValueError(
+            f"none of the {window['rows']} flights from {window['from']} through {window['through']} in {_source()} "
+            f"has {ARRIVAL_DELAY}: nothing to learn from or to test with; choose another DataThrough or HoldoutDays"
+        )
     late = pc.greater(arrived[ARRIVAL_DELAY], LATE_MINUTES).cast(pa.int8())
     return arrived.drop_columns([ARRIVAL_DELAY]).append_column(LABEL, late)
 

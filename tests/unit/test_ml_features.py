@@ -76,7 +76,12 @@ def test_days_are_chosen_and_the_last_with_data_held_out(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("through", "days", "message"),
     [
-        ("2012-12-31", 1, "no curated flights on or before DataThrough 2012-12-31"),
+        (
+            "2012-12-31",
+            1,
+            "no curated flights on or before DataThrough 2012-12-31: those in s3://lake/flights/ begin on 2013-01-30; "
+            "give that day or a later one, or 'latest'",
+        ),
         ("yesterday", 1, "DataThrough is 'yesterday'; it must be YYYY-MM-DD or 'latest'"),
         ("latest", 5, "HoldoutDays is 5; it must be 1 to 4"),
         ("latest", 0, "HoldoutDays is 0"),
@@ -86,14 +91,31 @@ def test_what_can_not_be_chosen_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, through: str, days: int, message: str
 ) -> None:
     curate(tmp_path, [flight(day) for day in DAYS])
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    configure(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match=message):
         features.main([f"--data-through={through}", f"--holdout-days={days}", "--feature-set=before_departure"])
     assert message in contract.path(contract.PROCESSING_MESSAGE).read_text()
 
 
+def configure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `folder` that of a processing job, with what SageMaker tells it."""
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(folder))
+    s3_input = {"LocalPath": f"/opt/ml/{contract.CURATED_INPUT}", "S3Uri": "s3://lake/flights/"}
+    config = contract.path(contract.PROCESSING_JOB)
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps({"ProcessingInputs": [{"InputName": "curated", "S3Input": s3_input}]}))
+
+
+def test_a_window_in_which_nothing_arrived_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    curate(tmp_path, [flight(day, arr_delay=None if day == DAYS[0] else 0.0) for day in DAYS])
+    configure(tmp_path, monkeypatch)
+    message = "none of the 1 flights from 2013-01-30 through 2013-01-30 in s3://lake/flights/ has arr_delay"
+    with pytest.raises(ValueError, match=message):
+        features.main(["--data-through=2013-01-31", "--holdout-days=1", "--feature-set=before_departure"])
+
+
 def test_missing_data_and_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="run the Glue workflow first"):
+    with pytest.raises(ValueError, match=f"no curated flights in .*{contract.CURATED_INPUT}; run the Glue workflow"):
         features.read(tmp_path, "latest", FIELDS)
     rows = [{name: value for name, value in flight(DAYS[0]).items() if name not in ("temp", "visib")}]
     with pytest.raises(ValueError, match="lack the columns temp, visib"):
