@@ -205,6 +205,17 @@ def test_deleting_a_group_deletes_its_packages_first(
     assert cloudformation.answer["PhysicalResourceId"] == "group"
 
 
+@pytest.mark.parametrize(
+    ("message", "status"), [(f"ModelPackageGroup {GROUP} does not exist.", "SUCCESS"), ("1 validation error", "FAILED")]
+)
+def test_a_group_that_is_gone_is_deleted_and_one_that_cannot_be_listed_is_not(
+    message: str, status: str, modules: Modules, cloudformation: CloudFormation, sagemaker: Stubber
+) -> None:
+    sagemaker.add_client_error("list_model_packages", "ValidationException", message)
+    modules["empty_model_group"].handler(cloudformation.event("Delete", {"ModelPackageGroupName": GROUP}), CONTEXT)
+    assert cloudformation.answer["Status"] == status
+
+
 @pytest.mark.parametrize("request_type", ["Create", "Update"])
 def test_a_group_that_stays_keeps_its_packages(
     request_type: str, modules: Modules, cloudformation: CloudFormation, sagemaker: Stubber
