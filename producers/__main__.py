@@ -25,7 +25,7 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--region", help="default: AWS_DEFAULT_REGION or the profile's")
     parser.add_argument("--months", type=_range(1, 12), default=flights.ALL_MONTHS, help="as 1-4; default all")
     parser.add_argument("--days", type=_range(1, 31), default=flights.ALL_DAYS, help="of each month, as 1-3")
-    parser.add_argument("--limit", type=int, help="stop after this many flights")
+    parser.add_argument("--limit", type=_positive, help="stop after this many flights")
     parser.add_argument("--seed", type=int, default=2013, help="of the damage, default %(default)s")
     rates = damage.Rates()
     parser.add_argument("--damage-rate", type=_share, default=rates.damaged, help="default %(default)s")
@@ -103,6 +103,16 @@ def _range(low: int, high: int) -> Callable[[str], range]:
         return parsed
 
     return parse
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return number
 
 
 def _share(text: str) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html (a stream may opt in to 10 MiB)
 MAX_RECORD_BYTES = 1 << 20
@@ -145,6 +145,8 @@ class StreamProducer:
             if code not in _RETRIED_CODES:
                 raise
             return [], batch, code
+        except (ConnectionError, HTTPClientError) as error:  # no answer: it may have taken them, hence at least once
+            return [], batch, type(error).__name__
         taken, failed, code = [], [], ""
         for record, result in zip(batch, response["Records"], strict=True):
             if result.get("ErrorCode"):

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -11,16 +12,22 @@ from producers.kinesis import Record
 
 HEADER = ("event_id", "sha256", "kind", "copies")
 
+log = logging.getLogger(__name__)
+
 
 class Ledger:
-    """An append-only CSV of HEADER. An event sent again gets another line: its copies are the sum."""
+    """An append-only CSV of HEADER. An event sent again gets another line: its copies are the sum.
+
+    A last line that a crash has left without its end is cut off, with a warning.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not path.exists() or path.stat().st_size == 0
+        if path.exists():
+            _cut_half_line(path)
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file, lineterminator="\n")
-        if is_new:
+        if not self._file.tell():
             self._writer.writerow(HEADER)
 
     def add(self, records: Iterable[Record]) -> None:
@@ -40,3 +47,19 @@ class Ledger:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+
+
+def _cut_half_line(path: Path) -> None:
+    """Cut off what follows the last end of a line: the next line would be written on to it."""
+    with path.open("r+b") as file:
+        content = file.read()
+        end = content.rfind(b"\n") + 1
+        if end < len(content):
+            file.truncate(end)
+            half = content[end:].decode(errors="replace")
+            log.warning(
+                "%s ended within a line, as a crash leaves it; cut off: %r. The last events of that run may be in the "
+                "stream without being in the ledger, and be accounted as never sent",
+                path,
+                half,
+            )

@@ -13,7 +13,13 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
 from moto import mock_aws
 
 from producers import __main__ as command
@@ -128,9 +134,9 @@ def test_batches_are_as_large_as_a_call_may_be() -> None:
 
 
 class FlakyStream:
-    """A stream whose calls go as told: a set of ids to fail, an error code for the whole call, or all well."""
+    """A stream whose calls go as told: a set of ids to fail, an error code or error of the whole call, or all well."""
 
-    def __init__(self, *answers: set[str] | str) -> None:
+    def __init__(self, *answers: set[str] | str | BotoCoreError) -> None:
         self.answers = iter(answers)
         self.calls: list[list[str]] = []
 
@@ -140,6 +146,8 @@ class FlakyStream:
         answer = next(self.answers, set())
         if isinstance(answer, str):
             raise ClientError({"Error": {"Code": answer}}, "PutRecords")
+        if isinstance(answer, BotoCoreError):
+            raise answer
         code = "ProvisionedThroughputExceededException"
         return {"Records": [{"ErrorCode": code} if name in answer else {"ShardId": "0"} for name in ids]}
 
@@ -185,6 +193,16 @@ def test_waits_grow_are_random_and_end_with_an_error_that_names_the_records() ->
     assert all(high / 2 <= wait <= high for wait, high in zip(sending.waits, longest, strict=True))
 
 
+def test_a_connection_that_fails_is_tried_again_like_a_throttle() -> None:
+    errors = [error(endpoint_url="https://kinesis") for error in (EndpointConnectionError, ReadTimeoutError)]
+    sending = Sending(FlakyStream(*errors))
+    assert sending.send("a", "b") == Progress(sent=2, refused=0, retried=4, bytes=2)
+    assert len(sending.waits) == 2
+    never = Sending(FlakyStream(*[ConnectTimeoutError(endpoint_url="https://kinesis")] * 100))
+    with pytest.raises(PutFailedError, match=r"did not take 1 records .*ConnectTimeoutError"):
+        never.send("a")
+
+
 def test_an_error_that_no_retry_mends_is_raised_at_once() -> None:
     sending = Sending(FlakyStream("ResourceNotFoundException"))
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
@@ -206,6 +224,23 @@ def test_the_ledger_grows_over_runs(tmp_path: Path) -> None:
             ledger.add([record(name)])
     digest = hashlib.sha256(b"x" * 8).hexdigest()
     assert path.read_text() == f"event_id,sha256,kind,copies\na,{digest},good,1\nb,{digest},good,1\n"
+
+
+def test_half_a_line_that_a_crash_left_is_cut_off_and_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ledger.csv"
+    for name in ("a", "b"):
+        with Ledger(path) as ledger:
+            ledger.add([record(name)])
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        caplog.clear()
+        Ledger(path).__exit__(None, None, None)
+        kept = whole[: whole.rfind(b"\n", 0, length) + 1]
+        assert path.read_bytes() == (kept or b"event_id,sha256,kind,copies\n")
+        assert ("ended within a line" in caplog.text) == (length > len(kept))
 
 
 class Described:
@@ -321,7 +356,9 @@ def test_a_refused_event_is_written_once(deployed: Callable[[str], Any]) -> None
     assert deployed("s3").list_objects_v2(Bucket="quarantine")["KeyCount"] == 1
 
 
-@pytest.mark.parametrize("wrong", ["--months 0-4", "--months 4-1", "--days x", "--damage-rate 2"])
+@pytest.mark.parametrize(
+    "wrong", ["--months 0-4", "--months 4-1", "--days x", "--damage-rate 2", "--limit 0", "--limit -1", "--limit x"]
+)
 def test_wrong_options_are_named(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.parse_args(["--environment", "sandbox", *wrong.split()])
