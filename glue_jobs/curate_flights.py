@@ -3,6 +3,7 @@
 Incremental by day: a day whose raw objects are newer than at its last run is recomputed whole and its
 partition replaced, so that a run over the same input changes nothing and late data lands in its own day.
 A day is only as complete as its raw objects: they have to outlive the latest data that may still arrive.
+Reference tables count from a day's next run on: to join every day with new ones, delete the state and run the job.
 """
 
 import argparse
@@ -195,12 +196,14 @@ def check_one_file_a_day(s3: Any, curated_path: str, days: Collection[str]) -> N
         )
 
 
-def run(spark: SparkSession, s3: Any, paths: Paths) -> None:
+def run(spark: SparkSession, s3: Any, paths: Paths, max_seconds: int) -> None:
     """Curate days with new raw objects, and again until a listing finds none; print one JSON line a pass.
 
     What arrives while a pass runs starts no run of its own when the workflow's event was batched with an
-    earlier one, hence the repetition.
+    earlier one, hence the repetition. No pass begins after `max_seconds`: a stream that never rests is for the
+    next run, which its events start, or else the scheduled sweep.
     """
+    began = time.monotonic()
     state = load_state(s3, paths.state)
     passes = 0
     while True:
@@ -217,18 +220,23 @@ def run(spark: SparkSession, s3: Any, paths: Paths) -> None:
         print(json.dumps({"pass": passes, "days": len(changed), **counts, "seconds": seconds}), flush=True)
         if not changed:
             return
+        if time.monotonic() - began >= max_seconds:
+            print(json.dumps({"stopped": "what arrived since is left to the next run", "max_seconds": max_seconds}))
+            return
 
 
-def parse_args(arguments: Sequence[str]) -> Paths:
-    """Return the job's paths; Glue's own arguments (--JOB_NAME, --TempDir) are left alone."""
+def parse_args(arguments: Sequence[str]) -> tuple[Paths, int]:
+    """Return the job's paths and its max_seconds; Glue's own arguments (--JOB_NAME, --TempDir) are left alone."""
     parser = argparse.ArgumentParser(prog="curate_flights", allow_abbrev=False)
     for name in Paths._fields:
         parser.add_argument(f"--{name}_path", required=True)
+    parser.add_argument("--max_seconds", required=True, type=int)
     options = vars(parser.parse_known_args(arguments)[0])
+    max_seconds = options.pop("max_seconds")
     for name, path in options.items():
         if not path.startswith("s3://") or (name != "state_path" and not path.endswith("/")):
             parser.error(f"--{name} is {path!r}: give s3://bucket/prefix, with a slash at the end of a folder")
-    return Paths(*(options[f"{name}_path"] for name in Paths._fields))
+    return Paths(*(options[f"{name}_path"] for name in Paths._fields)), max_seconds
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -238,7 +246,7 @@ def _split(path: str) -> tuple[str, str]:
 
 def main() -> None:
     """Run as Glue runs it: a plain Spark session, with arguments from the command line."""
-    paths = parse_args(sys.argv[1:])
+    paths, max_seconds = parse_args(sys.argv[1:])
     spark = SparkSession.builder.appName("curate_flights").getOrCreate()
     # The defaults, 200 tasks for each small lookup table and a task to list each day, outlast the flights.
     spark.conf.set("spark.sql.shuffle.partitions", "4")
@@ -246,7 +254,7 @@ def main() -> None:
     # S3 has none, and asking for it costs a call a file.
     spark.conf.set("spark.sql.sources.ignoreDataLocality", "true")
     spark.conf.set("spark.sql.session.timeZone", "UTC")
-    run(spark, boto3.client("s3"), paths)
+    run(spark, boto3.client("s3"), paths, max_seconds)
 
 
 if __name__ == "__main__":

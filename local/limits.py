@@ -7,7 +7,7 @@ NOT_EMULATED = (
     "are stored and not enforced.",
     "Network, encryption at rest and flow logs are stored and not carried out: traffic stays on the loopback device.",
     "Firehose delivers early once its stream has been read to the end; AWS waits for the whole buffering interval.",
-    "Scheduled jobs wait for their time: the demo starts the drift monitor itself.",
+    "Scheduled jobs wait for their time, and no schedule starts a Glue job: the demo starts the drift monitor itself.",
     "S3 lifecycle rules, access logging and ownership are not stored; instance types, quotas and prices have no "
     "effect; an alarm sees its metric under any dimensions.",
     "What a request asks beyond what the stacks use is refused by name rather than ignored: several variants, traffic "

@@ -1,10 +1,12 @@
 """Catalogue and ETL: new raw flights are cleaned, joined with weather, planes and airports, and catalogued.
 
 Provisions  a Glue job and the workflow whose event trigger starts it when objects arrive under raw; the EventBridge
-            rule that feeds the trigger; the curated table; an Athena workgroup with a first question saved in it.
+            rule that feeds the trigger; a schedule that sweeps for what no event told of; an encrypted topic for
+            people, told of runs that fail; the curated table; an Athena workgroup with a first question saved in it.
 Inputs      a KMS key, the raw, curated and athena-results buckets, the catalogue database.
-Outputs     `table`, `workgroup`.
-Costs       nothing idle; a Glue run of two G.1X workers is about $0.02 a minute, Athena $5 a TB scanned.
+Outputs     `table`, `workgroup`, `topic`.
+Costs       a Glue run of two G.1X workers is about $0.02 a minute, and so is a sweep that finds nothing; Athena $5 a TB
+            scanned.
 Copy        this file, components/{base,dead_letters,findings,parquet_table,permissions,role}.py, schemas and glue_jobs.
 """
 
@@ -16,13 +18,16 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from components.base import ROOT, Deployment, Layer, Options
 from components.dead_letters import DeadLetters
 from components.parquet_table import DayPartitionedTable
-from components.permissions import allow_any_of, before, put_metrics, read_objects, replace_objects, use_key
+from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, replace_objects, use_key
 from components.role import ServiceRole
 from schemas import flights
 
@@ -34,8 +39,24 @@ STATE_PREFIX = "_state/"
 class CatalogEtlOptions(Options):
     workers: int = Field(2, ge=2, le=100, description="G.1X workers of the Glue job")
     timeout_minutes: int = Field(30, ge=5, le=480, description="minutes after which a run is stopped")
+    max_seconds: int = Field(
+        600,
+        ge=60,
+        validate_default=True,
+        description="seconds after which a run looks for no more, at most half its timeout",
+    )
+    sweep_hours: int = Field(6, ge=1, le=168, description="hours between runs that no event asks for")
     batch_objects: int = Field(100, ge=1, le=100, description="new raw objects that start a run at once")
     batch_seconds: int = Field(60, ge=1, le=900, description="seconds after the first new raw object that start one")
+    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of a run that failed")
+
+    @field_validator("max_seconds")
+    @classmethod
+    def _ends_before_it_is_stopped(cls, seconds: int, others: ValidationInfo) -> int:
+        """The last pass begins within max_seconds and needs time of its own."""
+        if seconds > (most := others.data.get("timeout_minutes", 480) * 30):
+            raise ValueError(f"Input should be at most {most}, half of timeout_minutes")
+        return seconds
 
 
 class CatalogEtl(Layer):
@@ -57,7 +78,10 @@ class CatalogEtl(Layer):
         super().__init__(scope, construct_id, deployment, "Millrace: raw flights to curated, catalogued Parquet")
         job = self._job(options, key, raw, curated)
         workflow = self._workflow(options, job)
-        self._start_on_new_objects(key, raw, workflow)
+        undelivered = DeadLetters(self, "UndeliveredEvents", deployment, key=key)
+        self._start_on_new_objects(raw, workflow, undelivered)
+        self._sweep(options.sweep_hours, job)
+        self.topic = self._tell_of_failures(options, key, job, undelivered)
         self.table = DayPartitionedTable(
             self,
             "CuratedFlights",
@@ -73,6 +97,7 @@ class CatalogEtl(Layer):
         CfnOutput(self, "GlueWorkflowName", value=workflow.workflow_name)
         CfnOutput(self, "GlueJobName", value=job.job_name)
         CfnOutput(self, "CuratedTableName", value=self.table.table_name)
+        CfnOutput(self, "GlueAlertTopicArn", value=self.topic.topic_arn)
 
     def _job(
         self, options: CatalogEtlOptions, key: kms.IKey, raw: s3.IBucket, curated: s3.IBucket
@@ -118,6 +143,7 @@ class CatalogEtl(Layer):
                 "--reference_path": raw.s3_url_for_object(REFERENCE_PREFIX),
                 "--curated_path": curated.s3_url_for_object(PREFIX),
                 "--state_path": curated.s3_url_for_object(f"{STATE_PREFIX}flights.json"),
+                "--max_seconds": str(options.max_seconds),
             },
         )
         before(role, job)
@@ -134,8 +160,7 @@ class CatalogEtl(Layer):
         )
         return workflow
 
-    def _start_on_new_objects(self, key: kms.IKey, raw: s3.IBucket, workflow: glue.Workflow) -> None:
-        undelivered = DeadLetters(self, "UndeliveredEvents", self.deployment, key=key)
+    def _start_on_new_objects(self, raw: s3.IBucket, workflow: glue.Workflow, undelivered: DeadLetters) -> None:
         role = ServiceRole(self, "NotifyRole", "events")
         role.add_to_policy(iam.PolicyStatement(actions=["glue:notifyEvent"], resources=[workflow.workflow_arn]))
         rule = events.Rule(
@@ -158,6 +183,51 @@ class CatalogEtl(Layer):
                 dead_letter_config=undelivered.of(rule),
             )
         ]
+
+    def _sweep(self, hours: int, job: glue.PySparkEtlJob) -> None:
+        role = ServiceRole(self, "SweepRole", "scheduler")
+        allow(role, ["glue:StartJobRun"], job.job_arn)
+        schedule = scheduler.CfnSchedule(
+            self,
+            "Sweep",
+            description="Curates flights whose event was lost, and what a run that was out of time has left",
+            schedule_expression=f"rate({hours} hours)",
+            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+            target=scheduler.CfnSchedule.TargetProperty(
+                arn=f"arn:{Aws.PARTITION}:scheduler:::aws-sdk:glue:startJobRun",
+                input=self.to_json_string({"JobName": job.job_name}),
+                role_arn=role.role_arn,
+            ),
+        )
+        before(role, schedule)
+
+    def _tell_of_failures(
+        self, options: CatalogEtlOptions, key: kms.IKey, job: glue.PySparkEtlJob, undelivered: DeadLetters
+    ) -> sns.Topic:
+        topic = sns.Topic(self, "Alerts", display_name="Millrace: Glue job", master_key=key, enforce_ssl=True)
+        if options.alert_email:
+            topic.add_subscription(subscriptions.EmailSubscription(options.alert_email))
+        role = ServiceRole(self, "AlertRole", "events")
+        allow(role, ["sns:Publish"], topic.topic_arn)
+        use_key(role, key)
+        rule = events.Rule(
+            self,
+            "JobFailed",
+            description="Tells people of a run of the Glue job that did not succeed",
+            event_pattern=events.EventPattern(
+                source=["aws.glue"],
+                detail_type=["Glue Job State Change"],
+                detail={"jobName": [job.job_name], "state": ["FAILED", "TIMEOUT", "STOPPED"]},
+            ),
+        )
+        before(role, rule)
+        cfn_rule = rule.node.default_child  # the library's target would have the topic's policy allow it, not a role
+        cfn_rule.targets = [
+            events.CfnRule.TargetProperty(
+                id="People", arn=topic.topic_arn, role_arn=role.role_arn, dead_letter_config=undelivered.of(rule)
+            )
+        ]
+        return topic
 
     def _workgroup(self, key: kms.IKey, athena_results: s3.IBucket, database: glue.IDatabase) -> athena.CfnWorkGroup:
         workgroup = athena.CfnWorkGroup(

@@ -20,7 +20,7 @@ OUTPUTS = {
         "DatabaseName",
     },
     "streaming": {"StreamName", "DeliveryStreamName", "RawTableName"},
-    "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName"},
+    "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
     "training": {"TrainingPipelineName", "ModelPackageGroupName"},
     "serving": {"EndpointName", "PredictFunctionName"},
     "monitoring": {"MonitorPipelineName", "DriftAlarmName", "AlertTopicArn"},

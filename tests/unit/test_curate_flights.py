@@ -3,12 +3,14 @@
 import csv
 import functools
 import hashlib
+import itertools
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -169,7 +171,7 @@ def test_days_are_curated_and_only_changed_ones_again(
         deliver(FIRST, "late", first[-3:], at=1_001)
 
     s3.after_put = arrive_late
-    job.run(spark, s3, PATHS)
+    job.run(spark, s3, PATHS, max_seconds=600)
     total = len(first) - 1 + len(second)
     assert passes(capsys) == [
         {"pass": 1, "days": 2, "rows_read": total + 10, "rows_written": total, "duplicates": 10},
@@ -183,13 +185,34 @@ def test_days_are_curated_and_only_changed_ones_again(
 
     # A run over the same input does nothing; one that has lost its state writes the same bytes.
     s3.after_put = lambda: None
-    job.run(spark, s3, PATHS)
+    job.run(spark, s3, PATHS, max_seconds=600)
     assert passes(capsys) == [{"pass": 1, "days": 0}]
     before = {day: hashlib.sha256(path.read_bytes()).digest() for day, path in files.items()}
     (buckets["curated"] / "_state/flights.json").unlink()
-    job.run(spark, s3, PATHS)
+    job.run(spark, s3, PATHS, max_seconds=600)
     files = curated_files(buckets)
     assert {day: hashlib.sha256(path.read_bytes()).digest() for day, path in files.items()} == before
+
+
+def test_a_stream_that_never_rests_is_left_to_the_next_run_when_time_is_over(
+    s3: FolderS3,
+    deliver: Callable[..., None],
+    days: list[list[Event]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = itertools.count(step=100)  # the clock is asked once before, and three times a pass
+    monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(job, "curate", lambda *_: {})
+    objects = itertools.count()
+    s3.after_put = lambda: deliver(FIRST, str(next(objects)), days[0][:1], at=1_000)
+    s3.after_put()
+    job.run(None, s3, PATHS, max_seconds=600)
+    stopped = {"stopped": "what arrived since is left to the next run", "max_seconds": 600}
+    assert passes(capsys) == [{"pass": 1, "days": 1}, {"pass": 2, "days": 1}, stopped]
+    s3.after_put = lambda: None
+    job.run(None, s3, PATHS, max_seconds=600)
+    assert passes(capsys) == [{"pass": 1, "days": 1}, {"pass": 2, "days": 0}]
 
 
 def check_rows(path: Path, events: list[Event]) -> None:
@@ -313,12 +336,13 @@ def test_state_survives_a_round_trip_and_is_empty_at_first(bucket: Any) -> None:
 
 def test_arguments_of_glue_itself_are_left_alone() -> None:
     given = [part for name, path in PATHS._asdict().items() for part in (f"--{name}_path", path)]
-    assert job.parse_args(["--JOB_NAME", "curate", *given, "--TempDir", "s3://t/"]) == PATHS
+    given += ["--max_seconds", "600"]
+    assert job.parse_args(["--JOB_NAME", "curate", *given, "--TempDir", "s3://t/"]) == (PATHS, 600)
 
 
 @pytest.mark.parametrize("wrong", ["s3://raw/flights", "/data/flights/"])
 def test_a_path_that_is_no_s3_folder_is_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     given = PATHS._replace(raw=wrong)._asdict().items()
     with pytest.raises(SystemExit):
-        job.parse_args([part for name, path in given for part in (f"--{name}_path", path)])
+        job.parse_args(["--max_seconds=600", *(f"--{name}_path={path}" for name, path in given)])
     assert "give s3://bucket/prefix" in capsys.readouterr().err

@@ -38,6 +38,8 @@ def test_options_have_defaults_but_the_prefix_has_none() -> None:
         ("account", "1234", "12 digits"),
         ("region", "Ireland", "an AWS region"),
         ("retain", "perhaps", "keep data when stacks are destroyed"),
+        ("catalog_etl.max_seconds", 1000, "at most 900, half of timeout_minutes"),
+        ("catalog_etl.alert_email", "nobody", "who is told of a run that failed"),
         ("serving.kind", "server", "'serverless' or 'realtime'"),
         ("serving.memory_mb", 2000, "1024, 2048, 3072, 4096, 5120 or 6144"),
         ("serving.instance_type", "c7i.large", "ml"),
