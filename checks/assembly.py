@@ -11,9 +11,9 @@ from typing import Any
 Resources = dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stack:
-    """One stack; `layer` is its construct id, `requires` the names of the stacks deployed before it."""
+    """One stack: `layer` is its construct id, `requires` names the stacks deployed before it."""
 
     environment: str
     layer: str
@@ -21,6 +21,7 @@ class Stack:
     template: dict[str, Any]
     metadata: dict[str, list[dict[str, Any]]]
     requires: tuple[str, ...]
+    file: Path
 
     def resources(self, *types: str) -> Resources:
         """Resources by logical id: all of them, or those of `types`."""
@@ -32,6 +33,24 @@ class Stack:
         """Outputs by name, also those that the CDK adds for other stacks."""
         found: dict[str, dict[str, Any]] = self.template.get("Outputs", {})
         return found
+
+    def path(self, logical_id: str) -> str:
+        """The construct path of a resource, or its logical id where the assembly doesn't tell."""
+        return self._paths.get(logical_id, logical_id)
+
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        return {
+            entry["data"]: path.removeprefix("/")
+            for path, entries in self.metadata.items()
+            for entry in entries
+            if entry["type"] == "aws:cdk:logicalId"
+        }
+
+    @property
+    def label(self) -> str:
+        """environment/layer, as findings name it."""
+        return f"{self.environment}/{self.layer}".lstrip("/")
 
     def where(self, logical_id: str) -> str:
         """What a failing test says of a resource."""
@@ -153,6 +172,7 @@ def _stacks(folder: Path, stage: str) -> Iterator[Stack]:
                 template=_read(folder / artifact["properties"]["templateFile"]),
                 metadata=_metadata(folder, artifact),
                 requires=tuple(named[each] for each in artifact.get("dependencies", []) if each in named),
+                file=folder / artifact["properties"]["templateFile"],
             )
 
 

@@ -49,9 +49,15 @@ class ZoneBucket(s3.Bucket):
             self, "S3BucketReplicationEnabled", "a copy in a second region costs as much again: for the account to say"
         )
         if not versioned:
-            explain(self, "S3BucketVersioningEnabled", "its objects are written once, each under a name of its own")
+            explain(
+                self,
+                "S3BucketVersioningEnabled|CKV_AWS_21",
+                "its objects are written once, each under a name of its own",
+            )
         if not key:
             explain(self, "S3DefaultEncryptionKMS", "the delivery of access logs takes SSE-S3 alone")
+        if not access_logs:
+            explain(self, "CKV_AWS_18", "it is where access logs go: its own would log themselves")
         if publish_events:
             # The property itself: Bucket's `event_bridge_enabled` would bring a custom resource for the same effect.
             bucket = self.node.default_child

@@ -79,6 +79,7 @@ class Endpoint(Construct):
             data_capture_config=None if serverless else _capture(captured, key, options),
         )
         if serverless:
+            explain(model, "CKV_AWS_370", "refused on a serverless endpoint")
             explain(config, "SageMakerEndpointConfigurationKMSKeyConfigured", "refused on a serverless configuration")
         endpoint = sagemaker.CfnEndpoint(
             self, "Endpoint", endpoint_name=name, endpoint_config_name=config.attr_endpoint_config_name

@@ -58,6 +58,6 @@ class Function(lambda_.Function):
         )
         self.permissions = role
         before(role, self)
-        explain(self, "LambdaDLQ", f"a failure reaches {failures_reach}")
-        explain(self, "LambdaConcurrency", "reserved, it would be taken from others; a new account has none to reserve")
-        explain(self, "LambdaInsideVPC", "it calls AWS's APIs alone, over TLS and with its role: it needs no network")
+        explain(self, "LambdaDLQ|CKV_AWS_116", f"a failure reaches {failures_reach}")
+        explain(self, "LambdaConcurrency|CKV_AWS_115", "a new account has none to reserve, others would lose it")
+        explain(self, "LambdaInsideVPC|CKV_AWS_117", "it calls AWS's APIs alone, over TLS and with its role")

@@ -4,6 +4,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from components.findings import explain
 from components.permissions import allow, allow_any_of, pull_image, put_metrics, use_key, write_logs
 from components.role import ServiceRole
 
@@ -43,6 +44,6 @@ class ContainerRole(ServiceRole):
         allow(self, ["kms:CreateGrant", "kms:Encrypt"], key.key_arn)  # encrypted disks, and encrypted outputs
         put_metrics(self, "/aws/sagemaker/*")
         if in_vpc:
-            allow_any_of(
-                self, "SageMaker makes and deletes the network interfaces itself", _NETWORK, "*", finding=r"\*"
-            )
+            reason = "SageMaker makes and deletes the network interfaces itself"
+            allow_any_of(self, reason, _NETWORK, "*", finding=r"\*")
+            explain(self, "CKV_AWS_109|CKV_AWS_111", reason)

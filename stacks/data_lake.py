@@ -18,6 +18,7 @@ from pydantic import Field
 
 from components.base import Deployment, Layer, Options
 from components.bucket import ZoneBucket
+from components.findings import explain
 from components.log_group import LogGroup
 
 
@@ -76,5 +77,9 @@ class DataLake(Layer):
     def _keep_the_emptier_log(self, key: kms.IKey) -> None:
         """Give CDK's function that empties buckets a log group of the stack: its own would outlive the stack."""
         log_group = LogGroup(self, "EmptierLogs", self.deployment, key=key)
-        emptier = self.node.find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider").node.find_child("Handler")
-        emptier.add_property_override("LoggingConfig", {"LogGroup": log_group.log_group_name})
+        emptier = self.node.find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider")
+        handler = emptier.node.find_child("Handler")
+        handler.add_property_override("LoggingConfig", {"LogGroup": log_group.log_group_name})
+        explain(
+            emptier, "CKV_AWS_11[567]", "the CDK's own; CloudFormation calls it, waits for it and hears of its failure"
+        )
