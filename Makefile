@@ -18,7 +18,7 @@ OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u A
 	-u CDK_DEFAULT_REGION AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test synth deploy destroy destroy-local lint lock install clean
+.PHONY: help demo test check synth deploy destroy destroy-local lint lock install clean
 
 help: ## list the commands
 	@awk -F':[^#]*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,11 +26,16 @@ help: ## list the commands
 demo: install ## run the whole platform on this machine, on real flights; writes build/demo/report.html
 	.venv/bin/python -m demo
 
-test: install ## lint, then every test
+test: install .venv-checkov/.installed ## lint, then every test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/python -m pytest
+
+check: install .venv-checkov/.installed ## every gate over the three environments; build/checks has SARIF and JUnit
+	rm -rf cdk.out
+	$(OFFLINE) $(CDK) synth --quiet --no-lookups || test -f cdk.out/validation-report.json
+	.venv/bin/python -m checks cdk.out --linters --sarif build/checks/findings.sarif --junit build/checks/findings.xml
 
 synth: install ## synthesize ENV (sandbox, staging, production or all) into cdk.out, offline
 	$(OFFLINE) $(CDK) synth --quiet --no-lookups $(if $(filter all,$(ENV)),,-c environment=$(ENV))
@@ -51,12 +56,12 @@ lint: install ## check and format the code
 	.venv/bin/mypy
 
 lock: install ## pin every dependency anew from the *.in files
-	for f in requirements containers/ml/requirements requirements-dev; do \
+	for f in requirements containers/ml/requirements requirements-dev checks/checkov; do \
 		uv pip compile --quiet --universal --python-version 3.11 --no-header $$f.in -o $$f.txt || exit; done
 
 clean: ## remove what was built and installed
 	@test ! -x .venv/bin/python || .venv/bin/python -m local stop
-	rm -rf .venv node_modules build cdk.out .local
+	rm -rf .venv .venv-checkov node_modules build cdk.out .local
 
 install: .venv/.installed node_modules/.installed
 
@@ -65,6 +70,12 @@ install: .venv/.installed node_modules/.installed
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python -r requirements-dev.txt
+	@touch $@
+
+# It needs other versions of what the rest has.
+.venv-checkov/.installed: checks/checkov.txt .venv/.installed
+	.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-checkov
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv-checkov/bin/python -r $<
 	@touch $@
 
 node_modules/.installed: package-lock.json .venv/.installed

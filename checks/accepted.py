@@ -22,8 +22,8 @@ class Accepted:
 
     def reason(self, finding: Finding) -> str:
         """Why its resource's construct, or one that holds it below the stack, accepts a finding; "" if none does."""
-        stack = self._stacks[finding.stack]
-        if finding.resource not in stack.resources():
+        stack = self._stacks.get(finding.stack)
+        if not stack or finding.resource not in stack.resources():
             return ""
         path = stack.path(finding.resource)
         holders = (path.rsplit("/", up)[0] for up in range(path.count("/") - stack.label.count("/")))

@@ -94,8 +94,9 @@ class Assembly:
 
     @cached_property
     def validation(self) -> list[dict[str, Any]]:
-        """What each validation plugin reports: open and acknowledged findings."""
-        reports: list[dict[str, Any]] = _read(self.folder / "validation-report.json")["pluginReports"]
+        """What each validation plugin reports: open and acknowledged findings; nothing where none ran."""
+        file = self.folder / "validation-report.json"
+        reports: list[dict[str, Any]] = _read(file)["pluginReports"] if file.exists() else []
         return reports
 
     @property

@@ -1,7 +1,7 @@
 """cfn-lint and checkov over an assembly's templates, as findings.
 
 checkov pins other versions of what the rest needs, so it has an environment of its own: `make install` makes it from
-checks/checkov-requirements.txt.
+checks/checkov.txt.
 """
 
 import json
@@ -48,7 +48,7 @@ def _cfn_lint(stacks: dict[Path, Stack]) -> Iterator[Finding]:
 
 def _checkov(stacks: dict[Path, Stack]) -> Iterator[Finding]:
     if not CHECKOV.exists():
-        raise AssemblyError("checkov is not installed: run `make install-checks`.")
+        raise AssemblyError("checkov is not installed: run `make check`, which installs it.")
     files = [word for file in stacks for word in ("--file", str(file))]
     options = ("--framework", "cloudformation", "--compact", "--quiet", "--skip-download", "--output", "json")
     report = _run([str(CHECKOV), *options, *files])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from checks import linters
 from checks.assembly import Assembly
+from checks.finding import Finding
 from tests.assembly.lift_out import named_in_docstring
 from tests.assembly.synthesis import APPS, ROOT, copy, sources, synthesize
 
@@ -37,6 +39,12 @@ def running(
 def assembly(running: dict[str, Future[Path]]) -> Assembly:
     """Every environment, synthesized from this folder."""
     return Assembly(running["assembly"].result())
+
+
+@pytest.fixture(scope="session")
+def linted(assembly: Assembly) -> list[Finding]:
+    """What cfn-lint and checkov say of it."""
+    return list(linters.findings(assembly))
 
 
 @pytest.fixture(scope="session")

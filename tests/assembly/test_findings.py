@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Iterator
 
-from checks.assembly import Acknowledged, Assembly
+from checks.accepted import EXPLAINED
+from checks.assembly import Assembly
+from checks.finding import Finding
 from tests.assembly.acknowledged import RECORD, count
 from tests.assembly.synthesis import ROOT
 
-EXPLAINED = "millrace:explained"  # the metadata of components/findings.py
 PACKS = {"AwsSolutions", "NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321", "Serverless"}
 
 
@@ -42,10 +43,13 @@ def test_every_acknowledgment_is_at_one_resource_and_gives_a_reason(assembly: As
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_explanation_explains_a_finding_in_some_environment(assembly: Assembly) -> None:
+def test_every_explanation_explains_a_finding_in_some_environment(assembly: Assembly, linted: list[Finding]) -> None:
     used: dict[bool, set[str]] = {False: set(), True: set()}
+    stacks = {stack.label: stack for stack in assembly.stacks}
+    found = [(each.path, each.rule.partition("-")[2]) for each in assembly.acknowledged]
+    found += [(stacks[each.stack].path(each.resource), each.rule) for each in linted]
     for path, finding, _ in _explained(assembly):
-        explains = any(_explains(path, finding, each) for each in assembly.acknowledged)
+        explains = any(_explains(path, finding, *each) for each in found)
         used[explains].add(f"{path.split('/', 1)[1]}: {finding}")
     unused = used[False] - used[True]
     assert not unused, "\n".join(sorted(unused))
@@ -56,7 +60,11 @@ def test_a_finding_has_all_of_its_reasons_and_no_other(assembly: Assembly) -> No
     explained = list(_explained(assembly))
     wrong = []
     for each in assembly.acknowledged:
-        matching = {(finding, reason) for path, finding, reason in explained if _explains(path, finding, each)}
+        matching = {
+            (finding, reason)
+            for path, finding, reason in explained
+            if _explains(path, finding, each.path, each.rule.partition("-")[2])
+        }
         if len({finding for finding, _ in matching}) > 1:
             wrong.append(f"{each.path} {each.rule}: matched by {sorted(matching)}")
         else:
@@ -75,6 +83,6 @@ def _explained(assembly: Assembly) -> Iterator[tuple[str, str, str]]:
                     yield path.removeprefix("/"), entry["data"]["finding"], entry["data"]["reason"]
 
 
-def _explains(holder: str, finding: str, each: Acknowledged) -> bool:
-    within = each.path == holder or each.path.startswith(f"{holder}/")
-    return within and bool(re.fullmatch(finding, each.rule.partition("-")[2], re.DOTALL))
+def _explains(holder: str, finding: str, path: str, rule: str) -> bool:
+    within = path == holder or path.startswith(f"{holder}/")
+    return within and bool(re.fullmatch(finding, rule, re.DOTALL))

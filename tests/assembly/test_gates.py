@@ -1,0 +1,20 @@
+"""The gates over our own assembly: `make check` as a test."""
+
+from checks.__main__ import GATES, judge
+from checks.assembly import Assembly
+from checks.finding import Finding
+from checks.lasting import STATEFUL
+from config.settings import ENVIRONMENTS, load
+
+
+def test_no_gate_finds_anything(assembly: Assembly, linted: list[Finding]) -> None:
+    found = judge(assembly, (*GATES, lambda _: linted))
+    assert not found, "\n".join(map(str, found))
+
+
+def test_what_holds_data_is_kept_or_gone_as_the_environment_says(assembly: Assembly) -> None:
+    for environment in ENVIRONMENTS:
+        expected = "Retain" if load(environment).retain else "Delete"
+        stacks = assembly.environments[environment].values()
+        policies = {each["DeletionPolicy"] for stack in stacks for each in stack.resources(*STATEFUL).values()}
+        assert policies == {expected}, environment
