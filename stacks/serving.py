@@ -26,7 +26,7 @@ from components.base import Deployment, Layer
 from components.dead_letters import DeadLetters
 from components.endpoint import BASELINE, LOG_GROUPS, Endpoint, EndpointOptions
 from components.function import Function
-from components.permissions import allow, read_objects, write_objects
+from components.permissions import allow, allow_any_of, read_objects, write_objects
 from components.sagemaker_role import ContainerRole
 
 MODELS_PREFIX = "pipelines/"
@@ -128,6 +128,13 @@ class Serving(Layer):
             environment={"STACK": Aws.STACK_ID, "PARAMETER": package.logical_id},
         )
         allow(deploy.permissions, ["cloudformation:DescribeStacks", "cloudformation:UpdateStack"], Aws.STACK_ID)
+        allow_any_of(
+            deploy.permissions,
+            "the versions of one group, which SageMaker numbers",
+            ["sagemaker:DescribeModelPackage"],
+            f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}:model-package/{model_package_group}/*",
+            finding=r".*:model-package/.*/\*",
+        )
         undelivered = DeadLetters(self, "UndeliveredApprovals", self.deployment, key=key)
         # EventBridge has delivered once Lambda has queued the event: a roll-out that fails later ends here by itself.
         lambda_.EventInvokeConfig(
@@ -145,7 +152,15 @@ class Serving(Layer):
             event_pattern=events.EventPattern(
                 source=["aws.sagemaker"],
                 detail_type=["SageMaker Model Package State Change"],
-                detail={"ModelPackageGroupName": [model_package_group], "ModelApprovalStatus": ["Approved"]},
+                detail={
+                    "ModelPackageGroupName": [model_package_group],
+                    "ModelApprovalStatus": ["Approved"],
+                    # Registered as approved, or approved now: an approved package's metadata may change as well.
+                    "$or": [
+                        {"UpdatedModelPackageFields": ["ModelApprovalStatus"]},
+                        {"UpdatedModelPackageFields": [{"exists": False}]},
+                    ],
+                },
             ),
             targets=[targets.LambdaFunction(deploy, dead_letter_queue=undelivered, retry_attempts=8)],
         )
