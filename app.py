@@ -95,6 +95,8 @@ class Platform(Stage):
             captured=lake.captured,
             models=lake.models,
             endpoint_name=serving.endpoint_name,
+            deploy_function_name=serving.deploy.function_name,
+            failed_roll_outs_name=serving.failed_roll_outs.queue_name,
             training_pipeline_arn=training.pipeline.arn,
         )
         Tags.of(self).add("project", "millrace")

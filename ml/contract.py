@@ -31,6 +31,7 @@ DRIFT_OUTPUT = "processing/output/drift"
 PROCESSING_MESSAGE = "output/message"
 
 METRIC_NAMESPACE = "Millrace/ModelMonitor"
+ROWS_METRIC = "captured_rows"  # of every report
 VIOLATIONS_METRIC = "drift_violations"
 DISTANCE_METRIC = "drift_distance"
 

@@ -24,7 +24,7 @@ from ml.baseline import STATISTICS
 from ml.captured import Window, instant, read
 from ml.violations import judge
 
-QUALITY, ROWS, UNREADABLE = "quality_violations", "captured_rows", "unreadable_captures"
+QUALITY, UNREADABLE = "quality_violations", "unreadable_captures"
 VIOLATIONS_FILE, REPORT = "constraint_violations.json", "drift.json"
 
 Document = Mapping[str, Any]
@@ -69,7 +69,7 @@ def window_of(start: str, end: str, days: int, now: datetime) -> Window:
 def metrics(endpoint: str, report: Document) -> list[dict[str, Any]]:
     """The report as CloudWatch's MetricData. Without rows there is no verdict, hence no metric of one."""
     of_endpoint = {"Name": "Endpoint", "Value": endpoint}
-    counts = {ROWS: report["rows"], UNREADABLE: sum(report["unreadable"].values())}
+    counts = {contract.ROWS_METRIC: report["rows"], UNREADABLE: sum(report["unreadable"].values())}
     if report["rows"]:
         counts |= {contract.VIOLATIONS_METRIC: report["violations"], QUALITY: report["quality_violations"]}
     data = [

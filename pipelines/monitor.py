@@ -7,7 +7,8 @@ from ml import contract
 from pipelines.steps import VERSION, Jobs, option, parameter, processing
 
 METRIC_NAMESPACE = contract.METRIC_NAMESPACE
-VIOLATIONS_METRIC = contract.VIOLATIONS_METRIC  # dimension Endpoint
+ROWS_METRIC = contract.ROWS_METRIC  # dimension Endpoint, as the next
+VIOLATIONS_METRIC = contract.VIOLATIONS_METRIC
 DISTANCE_METRIC = contract.DISTANCE_METRIC  # dimensions Endpoint and Feature
 
 

@@ -1,17 +1,19 @@
 """Monitoring: captured requests are compared with the training data; drift raises an alarm, and the alarm retrains.
 
-Provisions  a SageMaker pipeline with the drift job, started by a schedule; the drift alarm; an encrypted topic for
-            people; the retrain rule, which starts the training pipeline when the alarm goes off.
-Inputs      a KMS key, the ML image, the captured and models buckets, the endpoint's name, the training pipeline.
-Outputs     `pipeline`, `alarm`, `topic`.
-Costs       the alarm and its metrics $0.40 a month each; a daily job of about 3 minutes, $0.01.
-Copy        this file, components/{base,dead_letters,findings,permissions,role,sagemaker_role,sagemaker_pipeline}.py,
-            pipelines and ml.
+Provisions  a SageMaker pipeline with the drift job, started by a schedule; an encrypted topic for people, and alarms on
+            drift, a silent monitor, the endpoint's errors and latency, and a retraining or roll-out that fails; the
+            retrain rule, which starts the training pipeline when the drift alarm goes off.
+Inputs      a KMS key, the ML image, the captured and models buckets, the training pipeline; the names of the endpoint,
+            of the function that rolls models out and of the queue of roll-outs that failed.
+Outputs     `pipeline`, `alarm`, `alerts`.
+Costs       $0.10 a month for each of seven alarms, $0.30 for each metric of the monitor (one a feature and four);
+            a daily job of about 3 minutes, $0.01.
+Copy        this file, components/{alerts,base,dead_letters,endpoint,findings,log_group,permissions,role,
+            sagemaker_role,sagemaker_pipeline}.py, pipelines and ml.
 """
 
 from aws_cdk import Aws, CfnOutput, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_events as events
@@ -19,13 +21,13 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
-from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 from pydantic import Field
 
+from components.alerts import LESS_THAN, Alerts
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
+from components.endpoint import VARIANT
 from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, replace_objects
 from components.role import ServiceRole
 from components.sagemaker_pipeline import Pipeline, job_network
@@ -39,9 +41,17 @@ class MonitoringOptions(Options):
     schedule: str = Field(
         "cron(0 6 * * ? *)", pattern=r"^(cron|rate)\(.+\)$", description="when the drift job runs (UTC)"
     )
+    # A week: PutMetricAlarm's limit of periods of an hour times their number,
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    silent_hours: int = Field(
+        26, ge=2, le=168, description="hours without a report that raise an alarm: more than between two runs"
+    )
     drifted_features: int = Field(1, ge=1, le=50, description="drifted features that raise the alarm")
     retrain: bool = Field(True, description="start the training pipeline when the alarm goes off")
     approve_retrained: bool = Field(False, description="deploy a retrained model that passes the gate unseen")
+    slow_milliseconds: int = Field(
+        500, ge=1, le=60_000, description="the model's 99th percentile for 15 minutes that raises an alarm"
+    )
     alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of an alarm")
     instance_type: str = Field("ml.m7i.large", pattern=r"^ml\.", description="instance of the drift job")
     volume_gb: int = Field(10, ge=1, le=1000, description="disk of the drift job")
@@ -65,6 +75,8 @@ class Monitoring(Layer):
         captured: s3.IBucket,
         models: s3.IBucket,
         endpoint_name: str,
+        deploy_function_name: str,
+        failed_roll_outs_name: str,
         training_pipeline_arn: str,
     ) -> None:
         super().__init__(scope, construct_id, deployment, "Millrace: drift, its alarm and retraining")
@@ -93,13 +105,15 @@ class Monitoring(Layer):
             ),
         )
         self._run_on(options.schedule)
-        self.topic = self._topic(options, key)
-        self.alarm = self._alarm(options)
+        self.alerts = Alerts(self, "Alerts", key=key, email=options.alert_email)
+        self.alarm = self._watch_drift(options)
+        self._watch_endpoint(options)
+        self._watch_roll_outs(deploy_function_name, failed_roll_outs_name)
         if options.retrain:
             self._retrain(options, key, training_pipeline_arn)
         CfnOutput(self, "MonitorPipelineName", value=self.pipeline.name)
         CfnOutput(self, "DriftAlarmName", value=self.alarm.alarm_name)
-        CfnOutput(self, "AlertTopicArn", value=self.topic.topic_arn)
+        CfnOutput(self, "AlertTopicArn", value=self.alerts.topic_arn)
 
     def _job_role(
         self, repository: ecr.IRepository, key: kms.IKey, captured: s3.IBucket, models: s3.IBucket, in_vpc: bool
@@ -136,46 +150,81 @@ class Monitoring(Layer):
             target=scheduler.CfnSchedule.TargetProperty(arn=self.pipeline.arn, role_arn=role.role_arn),
         ).node.add_dependency(role, self.pipeline)
 
-    def _topic(self, options: MonitoringOptions, key: kms.IKey) -> sns.Topic:
-        topic = sns.Topic(self, "Alerts", display_name="Millrace alerts", master_key=key, enforce_ssl=True)
-        # A policy of its own, which enforcing TLS makes, replaces the one that lets the account's alarms publish.
-        topic.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="AlarmsPublish",
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[topic.topic_arn],
-                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
-            )
-        )
-        if options.alert_email:
-            topic.add_subscription(subscriptions.EmailSubscription(options.alert_email))
-        return topic
+    def _watch_drift(self, options: MonitoringOptions) -> cloudwatch.Alarm:
+        """The drift alarm, and one on a monitor that no longer reports; returns the first."""
 
-    def _alarm(self, options: MonitoringOptions) -> cloudwatch.Alarm:
-        violations = cloudwatch.Metric(
-            namespace=monitor.METRIC_NAMESPACE,
-            metric_name=monitor.VIOLATIONS_METRIC,
-            dimensions_map={"Endpoint": self.endpoint_name},
-            statistic="Maximum",
-            period=Duration.minutes(1),
+        def reported(metric_name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+            return cloudwatch.Metric(
+                namespace=monitor.METRIC_NAMESPACE,
+                metric_name=metric_name,
+                dimensions_map={"Endpoint": self.endpoint_name},
+                statistic=statistic,
+                period=period,
+            )
+
+        self.alerts.alarm(
+            "MonitorSilent",
+            reported(monitor.ROWS_METRIC, "SampleCount", Duration.hours(1)),
+            "The drift monitor has not reported: its last verdict may be out of date",
+            comparison=LESS_THAN,
+            periods=options.silent_hours,
+            missing=cloudwatch.TreatMissingData.BREACHING,
         )
-        alarm = violations.create_alarm(
-            self,
+        return self.alerts.alarm(
             "Drift",
-            alarm_description="Requests no longer look like the data the serving model was trained on",
+            reported(monitor.VIOLATIONS_METRIC, "Maximum", Duration.minutes(1)),
+            "Requests no longer look like the data the serving model was trained on",
             threshold=options.drifted_features,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            # The last report holds until the next: drift that lasts is one alarm and one retraining, not one a day.
+            missing=cloudwatch.TreatMissingData.IGNORE,
         )
-        alarm.add_alarm_action(actions.SnsAction(self.topic))
-        return alarm
+
+    def _watch_endpoint(self, options: MonitoringOptions) -> None:
+        """https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html"""
+
+        def invocation(metric_name: str, statistic: str) -> cloudwatch.Metric:
+            return cloudwatch.Metric(
+                namespace="AWS/SageMaker",
+                metric_name=metric_name,
+                dimensions_map={"EndpointName": self.endpoint_name, "VariantName": VARIANT},
+                statistic=statistic,
+                period=Duration.minutes(5),
+            )
+
+        self.alerts.alarm("EndpointFails", invocation("Invocation5XXErrors", "Sum"), "The endpoint answers with errors")
+        self.alerts.alarm(
+            "EndpointSlow",
+            invocation("ModelLatency", "p99"),
+            "The model takes long to answer",
+            threshold=options.slow_milliseconds * 1000,  # the metric is in microseconds
+            periods=3,
+        )
+
+    def _watch_roll_outs(self, deploy_function_name: str, failed_roll_outs_name: str) -> None:
+        self.alerts.alarm(
+            "RollOutErrors",
+            cloudwatch.Metric(
+                namespace="AWS/Lambda",
+                metric_name="Errors",
+                dimensions_map={"FunctionName": deploy_function_name},
+                statistic="Sum",
+                period=Duration.minutes(5),
+            ),
+            "An approved model could not be put into the serving stack; it is tried again",
+        )
+        self.alerts.alarm(
+            "RollOutFailed",
+            _messages(failed_roll_outs_name),
+            "An approved model is not in service, or was rolled back: the queue's messages say which and why",
+        )
 
     def _retrain(self, options: MonitoringOptions, key: kms.IKey, training_pipeline_arn: str) -> None:
         role = ServiceRole(self, "RetrainRole", "events")
         allow(role, ["sagemaker:StartPipelineExecution"], training_pipeline_arn)
         undelivered = DeadLetters(self, "UndeliveredAlarms", self.deployment, key=key)
+        self.alerts.alarm(
+            "RetrainingFailed", _messages(undelivered.queue_name), "Drift was found, but no retraining could be started"
+        )
         status = "Approved" if options.approve_retrained else "PendingManualApproval"
         rule = events.Rule(
             self,
@@ -203,3 +252,14 @@ class Monitoring(Layer):
                 ),
             )
         ]
+
+
+def _messages(queue_name: str) -> cloudwatch.Metric:
+    """What waits in a dead-letter queue for somebody to look at it."""
+    return cloudwatch.Metric(
+        namespace="AWS/SQS",
+        metric_name="ApproximateNumberOfMessagesVisible",
+        dimensions_map={"QueueName": queue_name},
+        statistic="Maximum",
+        period=Duration.minutes(5),
+    )

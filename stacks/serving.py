@@ -1,9 +1,10 @@
 """Serving: an endpoint that answers with the approved model, and the roll-out that an approval sets off.
 
 Provisions  a model, endpoint configuration and endpoint; a predict function that calls it and captures what it
-            answered; the approval rule and the function that puts an approved model package into this stack.
+            answered; the approval rule and the function that puts an approved model package into this stack; a queue
+            of the roll-outs that failed or were rolled back, for people to look at and delete.
 Inputs      a KMS key, the ML image, a VPC (real-time only), the models and captured buckets, the package group's name.
-Outputs     `endpoint_name`, `predict`.
+Outputs     `endpoint_name`, `predict`, `deploy`, `failed_roll_outs`.
 Parameter   ModelPackageArn: the model that serves; by default the image's baseline, the base rate. CloudFormation
             alone writes the endpoint: a later `cdk deploy` keeps the parameter, and a roll-out that fails rolls back.
 Costs       serverless: nothing idle, $0.00004 a second and 2 GB in use; real-time: two ml.c7i.large $4.30 a day.
@@ -87,7 +88,8 @@ class Serving(Layer):
             captured=captured,
         )
         self.predict = self._predict(options, key, captured, endpoint)
-        self._deploy_on_approval(key, package, model_package_group)
+        self.failed_roll_outs = self._queue_of_failed_roll_outs(key)
+        self.deploy = self._deploy_on_approval(key, package, model_package_group)
         CfnOutput(self, "EndpointName", value=self.endpoint_name)
         CfnOutput(self, "PredictFunctionName", value=self.predict.function_name)
 
@@ -115,7 +117,28 @@ class Serving(Layer):
             write_objects(predict.permissions, captured, f"{self.endpoint_name}/")
         return predict
 
-    def _deploy_on_approval(self, key: kms.IKey, package: CfnParameter, model_package_group: str) -> None:
+    def _queue_of_failed_roll_outs(self, key: kms.IKey) -> DeadLetters:
+        """What ended without the approved model in service: undelivered, refused, or rolled back by CloudFormation."""
+        failed = DeadLetters(self, "FailedRollOuts", self.deployment, key=key)
+        events.Rule(
+            self,
+            "RolledBack",
+            description="An update of this stack was rolled back: the model before it serves",
+            event_pattern=events.EventPattern(
+                source=["aws.cloudformation"],
+                detail_type=["CloudFormation Stack Status Change"],
+                detail={
+                    "stack-id": [Aws.STACK_ID],
+                    "status-details": {"status": ["UPDATE_ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED"]},
+                },
+            ),
+            # Not to the alerts' topic: events can't reach an encrypted one through a key that asks for their account,
+            # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+            targets=[targets.SqsQueue(failed)],
+        )
+        return failed
+
+    def _deploy_on_approval(self, key: kms.IKey, package: CfnParameter, model_package_group: str) -> Function:
         deploy = Function(
             self,
             "DeployModel",
@@ -135,16 +158,15 @@ class Serving(Layer):
             f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}:model-package/{model_package_group}/*",
             finding=r".*:model-package/.*/\*",
         )
-        undelivered = DeadLetters(self, "UndeliveredApprovals", self.deployment, key=key)
-        # EventBridge has delivered once Lambda has queued the event: a roll-out that fails later ends here by itself.
+        # EventBridge has delivered once Lambda has queued the event: what fails later, Lambda hands over by itself.
         lambda_.EventInvokeConfig(
             self,
-            "FailedRollOuts",
+            "Retries",
             function=deploy,
             retry_attempts=2,
-            on_failure=destinations.SqsDestination(undelivered),
+            on_failure=destinations.SqsDestination(self.failed_roll_outs),
         )
-        allow(deploy.permissions, ["sqs:SendMessage"], undelivered.queue_arn)
+        allow(deploy.permissions, ["sqs:SendMessage"], self.failed_roll_outs.queue_arn)
         events.Rule(
             self,
             "PackageApproved",
@@ -162,5 +184,6 @@ class Serving(Layer):
                     ],
                 },
             ),
-            targets=[targets.LambdaFunction(deploy, dead_letter_queue=undelivered, retry_attempts=8)],
+            targets=[targets.LambdaFunction(deploy, dead_letter_queue=self.failed_roll_outs, retry_attempts=8)],
         )
+        return deploy
