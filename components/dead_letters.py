@@ -28,6 +28,11 @@ class DeadLetters(sqs.Queue):
 
     def of(self, rule: events.Rule) -> events.CfnRule.DeadLetterConfigProperty:
         """What a target of `rule` needs to send here the events that it did not take."""
+        self.accept(rule)
+        return events.CfnRule.DeadLetterConfigProperty(arn=self.queue_arn)
+
+    def accept(self, rule: events.Rule) -> None:
+        """Let `rule` send events here."""
         self.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("events.amazonaws.com")],
@@ -36,4 +41,3 @@ class DeadLetters(sqs.Queue):
                 conditions={"ArnEquals": {"aws:SourceArn": rule.rule_arn}},
             )
         )
-        return events.CfnRule.DeadLetterConfigProperty(arn=self.queue_arn)

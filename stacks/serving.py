@@ -26,6 +26,7 @@ from constructs import Construct
 from components.base import Deployment, Layer
 from components.dead_letters import DeadLetters
 from components.endpoint import BASELINE, LOG_GROUPS, Endpoint, EndpointOptions
+from components.findings import explain
 from components.function import Function
 from components.permissions import allow, allow_any_of, read_objects, write_objects
 from components.sagemaker_role import ContainerRole
@@ -120,7 +121,7 @@ class Serving(Layer):
     def _queue_of_failed_roll_outs(self, key: kms.IKey) -> DeadLetters:
         """What ended without the approved model in service: undelivered, refused, or rolled back by CloudFormation."""
         failed = DeadLetters(self, "FailedRollOuts", self.deployment, key=key)
-        events.Rule(
+        rule = events.Rule(
             self,
             "RolledBack",
             description="An update of this stack was rolled back: the model before it serves",
@@ -132,10 +133,13 @@ class Serving(Layer):
                     "status-details": {"status": ["UPDATE_ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED"]},
                 },
             ),
-            # Not to the alerts' topic: events can't reach an encrypted one through a key that asks for their account,
-            # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
-            targets=[targets.SqsQueue(failed)],
         )
+        # Not to the alerts' topic: events can't reach an encrypted one through a key that asks for their account,
+        # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+        failed.accept(rule)
+        cfn_rule = rule.node.default_child
+        cfn_rule.targets = [events.CfnRule.TargetProperty(id="FailedRollOuts", arn=failed.queue_arn)]
+        explain(rule, "EventBusDLQ", "its target is a dead-letter queue")
         return failed
 
     def _deploy_on_approval(self, key: kms.IKey, package: CfnParameter, model_package_group: str) -> Function:

@@ -47,6 +47,7 @@ def test_options_have_defaults_but_the_prefix_has_none() -> None:
         ("streaming.buffer_mib", 32, "greater than or equal to 64"),
         ("training.minimum_auc", 1.5, "less than or equal to 1"),
         ("monitoring.schedule", "daily", "when the drift job runs"),
+        ("monitoring.silent_hours", 169, "less than or equal to 168"),
         ("monitoring.alert_email", "nobody", "who is told of an alarm"),
         ("foundation.zones", 9, "less than or equal to 3"),
         ("foundation.zones", "two", "availability zones of the network"),
