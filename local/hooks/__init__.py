@@ -9,6 +9,8 @@ from typing import Any
 import boto3
 
 EMULATOR = "ministack 1.5.33"
+Answer = tuple[int, dict[str, str], Any]  # status, headers, body
+Handler = Callable[[dict[str, Any]], Answer]  # of one operation, in the emulator's tables
 
 
 def state_folder() -> Path:

@@ -12,7 +12,6 @@ import asyncio
 import io
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlparse
 
@@ -24,10 +23,9 @@ from ministack.services import athena, firehose, glue, s3
 from pyarrow import csv
 from sqlglot import exp
 
-from local.hooks import swap
+from local.hooks import Answer, Handler, swap
 from local.hooks.glue_spark import object_file
 
-Answer = tuple[int, dict[str, str], bytes]
 Table = dict[str, Any]
 QUERIES = {"SELECT", "WITH", "VALUES", "("}
 REASONS = {  # DuckDB's errors in Trino's words
@@ -114,13 +112,11 @@ def projection(table: Table, location: str) -> list[tuple[str, range, int]]:
     given, keys = table.get("Parameters") or {}, [key["Name"] for key in table.get("PartitionKeys") or []]
     folders = location + "".join(f"{key}=${{{key}}}/" for key in keys)
     kinds = [given.get(f"projection.{key}.type") for key in keys if given.get("projection.enabled") == "true"]
+    template = given.get("storage.location.template", folders).rstrip("/") + "/"
     rules = [
         (athena._data_format(table) == "parquet", "a format but Parquet"),
         (kinds == ["integer"] * len(keys), "a partition key but projected integers"),
-        (
-            given.get("storage.location.template", folders).rstrip("/") + "/" == folders,
-            "a layout but key=value folders",
-        ),
+        (template == folders, "a layout but key=value folders"),
     ]
     for sound, what in rules:
         if not sound:
@@ -230,7 +226,7 @@ def write(location: str, table: pa.Table) -> None:
         raise QueryFailed(f"An error occurred while writing to S3: {answer.decode(errors='replace')}")
 
 
-def start(original: Callable[[dict[str, Any]], Answer]) -> Callable[[dict[str, Any]], Answer]:
+def start(original: Handler) -> Handler:
     def call(data: dict[str, Any]) -> Answer:
         """StartQueryExecution: an enforced workgroup decides where results go, and a folder ends with a slash."""
         group = athena._workgroups.get(data.get("WorkGroup", "primary"))

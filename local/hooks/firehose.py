@@ -21,7 +21,7 @@ from ministack.core.concurrency import spawn_background
 from ministack.core.responses import get_region, new_uuid
 from ministack.services import firehose, kinesis, lambda_svc, s3
 
-from local.hooks import swap
+from local.hooks import Answer, Handler, swap
 from local.hooks.firehose_parquet import Record, to_parquet
 
 IDLE_SECONDS = 3.0
@@ -47,7 +47,8 @@ FAILURES = {  # the service's own words where somebody has captured them: https:
 }
 log = logging.getLogger("firehose")
 workers: dict[str, "Worker"] = {}  # by delivery stream ARN
-Handler = Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]
+OURS = ("ExtendedS3", "S3")
+Destination = tuple[str | None, Any]  # its type and its configuration
 
 
 @dataclass
@@ -318,16 +319,28 @@ def problem(config: dict[str, Any]) -> str | None:
     return None
 
 
-def create(original: Handler) -> Handler:
-    """CreateDeliveryStream: refuse what AWS refuses, then start the stream's worker."""
+def checked(original: Callable[..., Destination]) -> Callable[..., Destination]:
+    """The destination that a request or a template describes. Raises ValueError when it is refused."""
 
-    def call(data: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        kind, config = firehose._resolve_dest_type_and_config(data)
-        ours = kind in ("ExtendedS3", "S3")
-        if ours and (refused := problem(config)):
-            return firehose._invalid(refused)
+    def resolve(data: dict[str, Any]) -> Destination:
+        kind, config = original(data)
+        if kind in OURS and (refused := problem(config)):
+            raise ValueError(refused)
+        return kind, config
+
+    return resolve
+
+
+def create(original: Handler) -> Handler:
+    """CreateDeliveryStream: start the stream's worker."""
+
+    def call(data: dict[str, Any]) -> Answer:
+        try:
+            kind, _ = firehose._resolve_dest_type_and_config(data)
+        except ValueError as refused:
+            return firehose._invalid(str(refused))
         answer = original(data)
-        if ours and answer[0] < 300 and data.get("DeliveryStreamType") == "KinesisStreamAsSource":
+        if kind in OURS and answer[0] < 300 and data.get("DeliveryStreamType") == "KinesisStreamAsSource":
             stream = firehose._streams[data["DeliveryStreamName"]]
             worker = workers[stream["arn"]] = Worker(stream)
             spawn_background(worker.run, thread_name=f"firehose-{stream['name']}")
@@ -336,10 +349,23 @@ def create(original: Handler) -> Handler:
     return call
 
 
+def update(original: Handler) -> Handler:
+    """UpdateDestination: refuse a destination that would be refused at creation, as the change leaves it."""
+
+    def call(data: dict[str, Any]) -> Answer:
+        stream = firehose._streams.get(data["DeliveryStreamName"])
+        kind, change = firehose._resolve_dest_update_config(data)
+        if stream and kind in OURS and (refused := problem(stream["destinations"][0]["config"] | change)):
+            return firehose._invalid(refused)
+        return original(data)
+
+    return call
+
+
 def delete(original: Handler) -> Handler:
     """DeleteDeliveryStream: end the stream's worker, which writes what it holds first."""
 
-    def call(data: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    def call(data: dict[str, Any]) -> Answer:
         stream = firehose._streams.get(data["DeliveryStreamName"])
         answer = original(data)
         if stream and answer[0] < 300 and (worker := workers.pop(stream["arn"], None)):
@@ -352,8 +378,10 @@ def delete(original: Handler) -> Handler:
 def install() -> None:
     """Put the workers behind MiniStack's Firehose API."""
     swap(firehose, "ingest_from_kinesis_source", lambda _original: lambda *_: None)  # the workers read for themselves
+    swap(firehose, "_resolve_dest_type_and_config", checked)  # of a request to create, and of templates
     for name, action, make in (
         ("_create_delivery_stream", "CreateDeliveryStream", create),
+        ("_update_destination", "UpdateDestination", update),
         ("_delete_delivery_stream", "DeleteDeliveryStream", delete),
     ):
         swap(firehose, name, make)  # which CloudFormation calls

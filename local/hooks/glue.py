@@ -6,18 +6,15 @@ the event bus.
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from ministack.core.concurrency import spawn_background
 from ministack.core.responses import error_response_json, json_response, new_uuid
 from ministack.services import cloudwatch_logs, glue
 
-from local.hooks import glue_spark, glue_triggers, state_folder, swap
+from local.hooks import Answer, Handler, glue_spark, glue_triggers, state_folder, swap
 from local.hooks.glue_triggers import notify_event as notify_event  # EventBridge's rules call it here
 
-Answer = tuple[int, dict[str, str], bytes]
-Handler = Callable[[dict[str, Any]], Answer]
 Run = dict[str, Any]  # a JobRun as the API shows it
 ACTIVE = ("STARTING", "RUNNING")
 LOG_LIMIT = 5_000  # lines of a run's output kept in CloudWatch

@@ -11,17 +11,14 @@ import contextvars
 import json
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ministack.core.responses import AccountRegionScopedDict, error_response_json, json_response
 from ministack.services import glue
 
-from local.hooks import swap
+from local.hooks import Answer, Handler, swap
 
-Answer = tuple[int, dict[str, str], bytes]
-Handler = Callable[[dict[str, Any]], Answer]
 COUNTED = {"SUCCEEDED": "SucceededActions", "STOPPED": "StoppedActions", "TIMEOUT": "TimeoutActions"}
 lock = threading.RLock()
 

@@ -178,6 +178,18 @@ def test_update_retries_and_delete(
     assert not objects(client, "before/")
 
 
+@pytest.fixture(scope="module")
+def sound(client: Callable[[str], Any], source: dict[str, Any]) -> dict[str, str]:
+    """A delivery stream as UpdateDestination names it."""
+    client("firehose").create_delivery_stream(DeliveryStreamName="sound", **source)
+    described = client("firehose").describe_delivery_stream(DeliveryStreamName="sound")["DeliveryStreamDescription"]
+    return {
+        "DeliveryStreamName": "sound",
+        "CurrentDeliveryStreamVersionId": described["VersionId"],
+        "DestinationId": described["Destinations"][0]["DestinationId"],
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -190,12 +202,26 @@ def test_update_retries_and_delete(
     ],
 )
 def test_refuses_what_would_not_work(
-    client: Callable[[str], Any], source: dict[str, Any], change: dict[str, Any], message: str
+    client: Callable[[str], Any], source: dict[str, Any], sound: dict[str, str], change: dict[str, Any], message: str
 ) -> None:
-    """A destination that AWS would not take, or that isn't supported here, fails the deployment."""
+    """A destination that AWS would not take, or that isn't supported here, is neither created nor updated to."""
     destination = source["ExtendedS3DestinationConfiguration"] | change
     with pytest.raises(ClientError, match=message) as refused:
         client("firehose").create_delivery_stream(
             DeliveryStreamName="bad", **source | {"ExtendedS3DestinationConfiguration": destination}
         )
     assert refused.value.response["Error"]["Code"] == "InvalidArgumentException"
+    with pytest.raises(ClientError, match=message) as refused:
+        client("firehose").update_destination(**sound, ExtendedS3DestinationUpdate=change)
+    assert refused.value.response["Error"]["Code"] == "InvalidArgumentException"
+
+
+def test_an_update_of_a_stack_is_refused_likewise(deploy_stack: Callable[..., Any]) -> None:
+    def template(**destination: Any) -> dict[str, Any]:
+        given = {"RoleARN": ROLE, "BucketARN": "arn:aws:s3:::firehose-raw", **destination}
+        properties = {"DeliveryStreamType": "DirectPut", "ExtendedS3DestinationConfiguration": given}
+        return {"Resources": {"Delivery": {"Type": "AWS::KinesisFirehose::DeliveryStream", "Properties": properties}}}
+
+    deploy_stack("delivery", template(Prefix="before/"))
+    with pytest.raises(AssertionError, match="S3BackupMode: not in the local cloud"):
+        deploy_stack("delivery", template(S3BackupMode="Enabled"))

@@ -13,11 +13,11 @@ from botocore.validate import ParamValidator
 from ministack.core.concurrency import run_reentrant
 from ministack.core.responses import error_response_json, json_response
 
+from local.hooks import Answer
 from local.hooks.sagemaker import store
 from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 
 Operation = Callable[[Record], Record]
-Answer = tuple[int, dict[str, str], Any]
 OPERATIONS: dict[str, tuple[Operation, set[str]]] = {}  # with the members of a request that have a meaning here
 DELETED = ("Model", "EndpointConfig", "ModelPackage", "Pipeline")
 NOUNS = (*DELETED, "Endpoint", "ModelPackageGroup", "PipelineExecution", "TrainingJob", "ProcessingJob")
