@@ -145,6 +145,20 @@ def test_deploy_update_destroy(enforcing: Cloud, tmp_path: Path) -> None:
     assert deploy.leftovers(enforcing) == []
 
 
+def test_policies_and_subscriptions_that_no_stack_owns_are_left_over(cloud: Cloud) -> None:
+    iam, sns = cloud.session().client("iam"), cloud.session().client("sns")
+    nothing = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+    policy = iam.create_policy(PolicyName="forgotten", PolicyDocument=json.dumps(nothing))
+    topic = sns.create_topic(Name="forgotten")["TopicArn"]
+    asked = {"TopicArn": topic, "Protocol": "email", "Endpoint": "a@example.org", "ReturnSubscriptionArn": True}
+    subscription = sns.subscribe(**asked)["SubscriptionArn"]
+    left = deploy.leftovers(cloud)
+    iam.delete_policy(PolicyArn=policy["Policy"]["Arn"])
+    sns.delete_topic(TopicArn=topic)
+    assert [line for line in left if line.startswith("iam policies: ")] == ["iam policies: forgotten"]
+    assert f"sns subscriptions: {subscription}" in left
+
+
 def test_roles_may_do_what_their_policies_allow(enforcing: Cloud) -> None:
     """A role's calls are judged, over loopback as over TLS; CodeBuild's builds are judged as their project."""
     root = enforcing.session()
