@@ -1,4 +1,4 @@
-"""One local cloud for the session, on a free port and in a folder of its own, and stacks made from plain templates."""
+"""One local cloud for the session, on a free port and in a folder of its own, and what several of its tests set up."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ import pytest
 
 from local import tools
 from local.cloud import Cloud
+from tests.local.sagemaker_fake import Client, Events, heard, prepared
 
 Outputs = dict[str, str]
 
@@ -61,3 +62,22 @@ def deploy_stack(client: Callable[[str], Any]) -> Iterator[Callable[..., Outputs
     for name in reversed(names):
         formation.delete_stack(StackName=name)
         formation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+
+
+@pytest.fixture(scope="module")
+def aws(cloud: Cloud) -> Client:
+    """Clients of the local cloud, which has SageMaker's fake image."""
+    return prepared(cloud)
+
+
+@pytest.fixture(scope="module")
+def sagemaker(aws: Client) -> Any:
+    """The SageMaker client."""
+    return aws("sagemaker")
+
+
+@pytest.fixture
+def events(aws: Client) -> Iterator[Events]:
+    """Reads SageMaker's events since the test began."""
+    with heard(aws) as read:
+        yield read

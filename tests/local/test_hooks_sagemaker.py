@@ -7,7 +7,6 @@ import tarfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from tests.local.sagemaker_fake import (
     ROLE,
     Client,
     Events,
-    heard,
     in_service,
     package,
     prepared,
@@ -34,25 +32,6 @@ from tests.local.sagemaker_fake import (
     training,
     within,
 )
-
-
-@pytest.fixture(scope="module")
-def aws(cloud: Cloud) -> Client:
-    """Clients of the local cloud, which has the fake image."""
-    return prepared(cloud)
-
-
-@pytest.fixture(scope="module")
-def sagemaker(aws: Client) -> Any:
-    """The SageMaker client."""
-    return aws("sagemaker")
-
-
-@pytest.fixture
-def events(aws: Client) -> Iterator[Events]:
-    """Reads the events since the test began."""
-    with heard(aws) as read:
-        yield read
 
 
 def test_what_it_does_not_do_is_refused_by_name(sagemaker: Any) -> None:

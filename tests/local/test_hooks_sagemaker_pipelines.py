@@ -2,44 +2,21 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from local.cloud import Cloud
 from tests.local.sagemaker_fake import (
     ACCOUNT,
     IMAGE,
     ROLE,
     Client,
     Events,
-    heard,
-    prepared,
     processing,
     training,
     within,
 )
-
-
-@pytest.fixture(scope="module")
-def aws(cloud: Cloud) -> Client:
-    """Clients of the local cloud, which has the fake image."""
-    return prepared(cloud)
-
-
-@pytest.fixture(scope="module")
-def sagemaker(aws: Client) -> Any:
-    """The SageMaker client."""
-    return aws("sagemaker")
-
-
-@pytest.fixture
-def events(aws: Client) -> Iterator[Events]:
-    """Reads the events since the test began."""
-    with heard(aws) as read:
-        yield read
 
 
 def definition(auc: str = "0.9", fail: str = "") -> dict[str, Any]:

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -75,10 +74,8 @@ def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Pa
     except FileNotFoundError as missing:
         raise SageMakerError("ClientError", str(missing)) from None
 
-    programs = [str(root / "usr/local/bin"), str(Path(sys.executable).parent), own["PATH"]]
     variables = {
         **own,
-        "PATH": os.pathsep.join(programs),
         "HOME": str(base),
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
         "AWS_REGION": get_region(),

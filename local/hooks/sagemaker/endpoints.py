@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from urllib.parse import unquote
 
 from ministack.core.concurrency import run_reentrant, spawn_background
 
+from local import tools
+from local.hooks import Answer
 from local.hooks.sagemaker import api, containers, store
-from local.hooks.sagemaker.api import Answer, failure, operation
+from local.hooks.sagemaker.api import failure, operation
 from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 
 STARTUP_SECONDS = 60
@@ -37,9 +38,8 @@ class Server:
 
     def request(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
         """Status, content type and body of an answer. Each has its own connection: a kept one may be closing."""
-        with contextlib.closing(
-            http.client.HTTPConnection("127.0.0.1", self.port, timeout=MODEL_SECONDS)
-        ) as connection:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=MODEL_SECONDS)
+        with contextlib.closing(connection):
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, response.getheader("Content-Type", ""), response.read()
@@ -133,9 +133,7 @@ def _start(endpoint: str, variant: Record) -> Server:
     (base / "model").mkdir()
     if uri := part.get("ModelDataUrl"):
         containers.unpack(uri, base / "model")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = tools.free_port()
     environment = part.get("Environment", {}) | {"SAGEMAKER_BIND_TO_PORT": str(port)}
     log = f"/aws/sagemaker/Endpoints/{endpoint}", f"{variant['VariantName']}/{base.name}"
     return Server(variant["VariantName"], containers.start(part["Image"], ["serve"], environment, base, log), port)
