@@ -167,7 +167,7 @@ class Monitoring(Layer):
             "The drift monitor has not reported: its last verdict may be out of date",
             comparison=LESS_THAN,
             periods=options.silent_hours,
-            missing=cloudwatch.TreatMissingData.BREACHING,
+            missing=cloudwatch.TreatMissingData.BREACHING,  # on until the first report, too
         )
         return self.alerts.alarm(
             "Drift",
