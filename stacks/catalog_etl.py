@@ -4,26 +4,27 @@ Provisions  a Glue job and the workflow whose event trigger starts it when objec
             rule that feeds the trigger; a schedule that sweeps for what no event told of; an encrypted topic for
             people, told of runs that fail; the curated table; an Athena workgroup with a first question saved in it.
 Inputs      a KMS key, the raw, curated and athena-results buckets, the catalogue database.
-Outputs     `table`, `workgroup`, `topic`.
+Outputs     `table`, `workgroup`, `alerts`.
 Costs       a Glue run of two G.1X workers is about $0.02 a minute, and so is a sweep that finds nothing; Athena $5 a TB
             scanned.
-Copy        this file, components/{base,dead_letters,findings,parquet_table,permissions,role}.py, schemas and glue_jobs.
+Copy        this file, components/{alerts,base,dead_letters,findings,parquet_table,permissions,role}.py, schemas and
+            glue_jobs.
 """
 
 from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy
 from aws_cdk import aws_athena as athena
 from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_scheduler as scheduler
-from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 from pydantic import Field, ValidationInfo, field_validator
 
+from components.alerts import Alerts
 from components.base import ROOT, Deployment, Layer, Options
 from components.dead_letters import DeadLetters
 from components.parquet_table import DayPartitionedTable
@@ -81,7 +82,7 @@ class CatalogEtl(Layer):
         undelivered = DeadLetters(self, "UndeliveredEvents", deployment, key=key)
         self._start_on_new_objects(raw, workflow, undelivered)
         self._sweep(options.sweep_hours, job)
-        self.topic = self._tell_of_failures(options, key, job, undelivered)
+        self.alerts = self._tell_of_failures(options, key, job, undelivered)
         self.table = DayPartitionedTable(
             self,
             "CuratedFlights",
@@ -97,7 +98,7 @@ class CatalogEtl(Layer):
         CfnOutput(self, "GlueWorkflowName", value=workflow.workflow_name)
         CfnOutput(self, "GlueJobName", value=job.job_name)
         CfnOutput(self, "CuratedTableName", value=self.table.table_name)
-        CfnOutput(self, "GlueAlertTopicArn", value=self.topic.topic_arn)
+        CfnOutput(self, "GlueAlertTopicArn", value=self.alerts.topic_arn)
 
     def _job(
         self, options: CatalogEtlOptions, key: kms.IKey, raw: s3.IBucket, curated: s3.IBucket
@@ -203,14 +204,9 @@ class CatalogEtl(Layer):
 
     def _tell_of_failures(
         self, options: CatalogEtlOptions, key: kms.IKey, job: glue.PySparkEtlJob, undelivered: DeadLetters
-    ) -> sns.Topic:
-        topic = sns.Topic(self, "Alerts", display_name="Millrace: Glue job", master_key=key, enforce_ssl=True)
-        if options.alert_email:
-            topic.add_subscription(subscriptions.EmailSubscription(options.alert_email))
-        role = ServiceRole(self, "AlertRole", "events")
-        allow(role, ["sns:Publish"], topic.topic_arn)
-        use_key(role, key)
-        rule = events.Rule(
+    ) -> Alerts:
+        alerts = Alerts(self, "Alerts", key=key, email=options.alert_email)
+        events.Rule(
             self,
             "JobFailed",
             description="Tells people of a run of the Glue job that did not succeed",
@@ -219,15 +215,11 @@ class CatalogEtl(Layer):
                 detail_type=["Glue Job State Change"],
                 detail={"jobName": [job.job_name], "state": ["FAILED", "TIMEOUT", "STOPPED"]},
             ),
+            # By the topic's policy: with a role, delivery to an encrypted topic may fail.
+            # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+            targets=[targets.SnsTopic(alerts, dead_letter_queue=undelivered)],
         )
-        before(role, rule)
-        cfn_rule = rule.node.default_child  # the library's target would have the topic's policy allow it, not a role
-        cfn_rule.targets = [
-            events.CfnRule.TargetProperty(
-                id="People", arn=topic.topic_arn, role_arn=role.role_arn, dead_letter_config=undelivered.of(rule)
-            )
-        ]
-        return topic
+        return alerts
 
     def _workgroup(self, key: kms.IKey, athena_results: s3.IBucket, database: glue.IDatabase) -> athena.CfnWorkGroup:
         workgroup = athena.CfnWorkGroup(
