@@ -1,0 +1,85 @@
+"""The rule pack for data and ML resources: judges one resource at a time, in any assembly or template.
+
+In another CDK app: `from checks.plugin import DataAndMlChecks`. docs/rules.md lists the rules; an acknowledgment there
+or here is `Validations.of(construct).acknowledge(Acknowledgment(id="DataAndMl::<rule>", reason=...))`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from checks.assembly import Assembly, AssemblyError, Stack
+from checks.finding import Finding
+from checks.rules import (
+    catalog,
+    compute,
+    generative,
+    identity,
+    jobs,
+    sagemaker,
+    storage,
+    streaming,
+    warehouse,
+)
+from checks.rules.resource import Resource
+from checks.rules.rule import Rule
+
+PACK = "DataAndMl"
+_AREAS = (identity, storage, streaming, catalog, warehouse, sagemaker, jobs, generative, compute)
+RULES: tuple[Rule, ...] = tuple(each for area in _AREAS for each in vars(area).values() if isinstance(each, Rule))
+
+
+def judge(assembly: Assembly) -> Iterator[Finding]:
+    """What the pack finds in every stack and its app has not acknowledged. Raises AssemblyError."""
+    acknowledged = _acknowledged(assembly)
+    for stack in assembly.stacks:
+        paths = _paths(stack)
+        where = f"{stack.environment}/{stack.layer}".removeprefix("/")
+        for rule, logical_id, message in judge_template(stack.template, where):
+            if (rule.id, paths.get(logical_id)) not in acknowledged:
+                yield Finding(rule.id, rule.severity, where, logical_id, message, rule.fix)
+
+
+def judge_template(template: Any, where: str) -> Iterator[tuple[Rule, str, str]]:
+    """(rule, logical id, message) of every finding in a template. Raises AssemblyError with `where` if it is none."""
+    _check(template, where)
+    for logical_id, each in template.get("Resources", {}).items():
+        resource = Resource(logical_id, each["Type"], each.get("Properties", {}), template)
+        for rule in RULES:
+            if resource.type in rule.types and (message := rule.judge(resource)):
+                yield rule, logical_id, message
+
+
+def _check(template: Any, where: str) -> None:
+    """Raise AssemblyError if a template's resources can't be told apart."""
+    resources = template.get("Resources", {}) if isinstance(template, dict) else None
+    if not isinstance(resources, dict):
+        raise AssemblyError(f"{where}: its template has no Resources object. Synthesize again with `cdk synth`.")
+    for logical_id, each in resources.items():
+        if not isinstance(each, dict) or not isinstance(each.get("Type"), str):
+            raise AssemblyError(
+                f"{where}: {logical_id} is no resource with a Type. Macros such as Fn::ForEach can't be judged: "
+                "expand them, or synthesize again with `cdk synth`."
+            )
+
+
+def _paths(stack: Stack) -> dict[str, str]:
+    """Construct paths by logical id; empty when the app was synthesized without metadata."""
+    return {
+        entry["data"]: path.removeprefix("/")
+        for path, entries in stack.metadata.items()
+        for entry in entries
+        if entry["type"] == "aws:cdk:logicalId"
+    }
+
+
+def _acknowledged(assembly: Assembly) -> set[tuple[str, str]]:
+    """(rule, construct path) of the findings that the app accepted when it ran the pack as a plugin."""
+    if not (assembly.folder / "validation-report.json").is_file():
+        return set()  # the app runs no plugin
+    return {
+        (finding["ruleName"], construct["constructPath"])
+        for report in assembly.validation
+        if report["pluginName"] == PACK
+        for finding in report.get("suppressedViolations", [])
+        for construct in finding["violatingConstructs"]
+    }
