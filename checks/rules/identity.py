@@ -16,7 +16,6 @@ _GRANTING = (
     "AWS::IAM::UserPolicy",
     "AWS::IAM::GroupPolicy",
     "AWS::IAM::Role",
-    "AWS::IAM::User",
     "AWS::IAM::Group",
     "AWS::SSO::PermissionSet",
 )
@@ -186,7 +185,7 @@ def _granted(granting: Resource) -> Iterator[dict[str, Any]]:
 
 def _only_bounds(policy: Resource) -> bool:
     """Whether roles of the template have the policy as their boundary, and nobody has it attached."""
-    holders = list(policy.others("AWS::IAM::Role", "AWS::IAM::User", "AWS::IAM::Group"))
+    holders = list(policy.others("AWS::IAM::Role", "AWS::IAM::Group"))
     attached = any(policy[name] for name in ("Roles", "Users", "Groups")) or any(
         target(each) == policy.logical_id
         for holder in holders

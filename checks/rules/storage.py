@@ -141,7 +141,7 @@ def dynamodb_recovery(table: Resource) -> str | None:
     "AWS::DynamoDB::Table",
     "AWS::DynamoDB::GlobalTable",
     why="A key that AWS owns can neither be audited nor withdrawn, so the table's policy alone keeps readers out.",
-    fix="Set SSESpecification with SSEEnabled and the KMSMasterKeyId of a key of yours, for a global table in each replica.",
+    fix="Set SSESpecification with SSEEnabled and a KMSMasterKeyId of yours, for a global table in each replica.",
 )
 def dynamodb_key(table: Resource) -> str | None:
     """A table is encrypted with a key of its owner."""
