@@ -188,6 +188,6 @@ def _named(logical_id: str, value: object) -> bool:
     if target(value) == logical_id:
         return True
     if isinstance(value, str):
-        return f"${{{logical_id}" in value
+        return f"${{{logical_id}}}" in value or f"${{{logical_id}." in value
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(_named(logical_id, each) for each in parts)

@@ -60,13 +60,12 @@ def bedrock_data_source_key(source: Resource) -> str | None:
 
 
 @rule(
-    "bedrock-knowledge-base-unkept",
+    "bedrock-knowledge-base-key",
     "AWS::Bedrock::KnowledgeBase",
-    severity=Severity.LOW,
     why="A knowledge base has no key itself, its data source has; one that is elsewhere nobody sees.",
     fix="Put the AWS::Bedrock::DataSource with its key beside the knowledge base.",
 )
-def bedrock_knowledge_base_unkept(base: Resource) -> str | None:
+def bedrock_knowledge_base_key(base: Resource) -> str | None:
     """A knowledge base that Bedrock fills from documents has its data source, and so its key, in the same template."""
     if base["KnowledgeBaseConfiguration.Type"] in ("KENDRA", "SQL"):
         return None

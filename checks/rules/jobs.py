@@ -100,7 +100,7 @@ def _steps(steps: Any) -> Iterator[Job]:
     for step in items(steps):
         name, arguments = text(step.get("Name")), step.get("Arguments")
         match step.get("Type"):
-            case "Processing":
+            case "Processing" | "ClarifyCheck" | "QualityCheck":
                 cluster = at(arguments, "ProcessingResources.ClusterConfig")
                 yield Job(name, cluster, at(arguments, "NetworkConfig") or {})
             case "Training":

@@ -2,7 +2,7 @@
 
 An intrinsic function stands for a value that nobody knows before deployment. Where a rule asks whether something is
 named (a key, a VPC, a queue) an intrinsic is a name; where it asks for a literal (`true`, a number of days) an
-intrinsic is not that literal, so the rule finds it. `Fn::If` is judged in every combination of its conditions.
+intrinsic is not that literal, so the rule finds it. Each branch of an `Fn::If` is judged.
 """
 
 import json
@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 _NOTHING = {"Ref": "AWS::NoValue"}
-_CONDITIONS = 6  # 64 combinations; the Fn::If of a resource with more stay intrinsics, of which the worst is assumed
+_CONDITIONS = 6  # 64 combinations; with more, all true or all false but for one, so that each branch is judged
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,12 @@ class Resource:
     def choices(self) -> Iterator["Resource"]:
         """This resource once for each combination of the conditions in its properties."""
         names = sorted(_conditions(self.properties))
-        if not names or len(names) > _CONDITIONS:
-            yield self
-            return
-        for values in product((True, False), repeat=len(names)):
+        if len(names) > _CONDITIONS:
+            flips = [[name == flipped for name in names] for flipped in (None, *names)]
+            combinations = [*flips, *([not value for value in values] for values in flips)]
+        else:
+            combinations = [list(values) for values in product((True, False), repeat=len(names))]
+        for values in combinations:
             chosen = _chosen(self.properties, dict(zip(names, values, strict=True)))
             yield Resource(self.logical_id, self.type, chosen, self.template)
 
@@ -100,7 +102,7 @@ def number(value: Any) -> float | None:
         return None
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

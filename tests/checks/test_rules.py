@@ -94,6 +94,15 @@ def test_the_page_of_rules_is_up_to_date() -> None:
     assert (ROOT / "docs/rules.md").read_text() == table(), "`python -m checks.rules > docs/rules.md` writes it"
 
 
+def test_each_branch_is_judged_however_many_conditions_there_are() -> None:
+    """Of seven conditions only the fourth takes the retention away."""
+    days: Any = 30
+    for number in range(7):
+        days = {"Fn::If": [f"C{number}", {"Ref": "AWS::NoValue"} if number == 3 else 30, days]}
+    template = {"Resources": {"Logs": {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": days}}}}
+    assert found(template) == [("log-retention", "Logs")]
+
+
 NAMES = ["Ref", "Fn::If", "Fn::Sub", "Fn::Join", "Fn::GetAtt", "Statement", "Condition", "Principal", "AWS", "Action"]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["*", "${", "true"])
 JSON = st.recursive(
