@@ -11,7 +11,7 @@ import jsii
 from aws_cdk import IPolicyValidationPlugin, PolicyValidationPluginReport, PolicyViolatingResource, PolicyViolation
 
 from checks.finding import Severity
-from checks.rules import PACK, RULES, judge_template
+from checks.rules import PACK, RULES, judge
 
 
 @jsii.implements(IPolicyValidationPlugin)
@@ -43,7 +43,7 @@ class DataAndMlChecks:
                 ],
             )
             for path in context.template_paths
-            for rule, logical_id, message in judge_template(json.loads(Path(path).read_text()), path)
+            for rule, logical_id, message in judge(json.loads(Path(path).read_text()), path)
         ]
         return PolicyValidationPluginReport(
             success=all(each.severity == "warning" for each in violations), violations=violations

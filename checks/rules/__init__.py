@@ -7,7 +7,7 @@ or here is `Validations.of(construct).acknowledge(Acknowledgment(id="DataAndMl::
 from collections.abc import Iterator
 from typing import Any
 
-from checks.assembly import Assembly, AssemblyError, Stack
+from checks.assembly import Assembly, AssemblyError
 from checks.finding import Finding
 from checks.rules import (
     catalog,
@@ -28,18 +28,14 @@ _AREAS = (identity, storage, streaming, catalog, warehouse, sagemaker, jobs, gen
 RULES: tuple[Rule, ...] = tuple(each for area in _AREAS for each in vars(area).values() if isinstance(each, Rule))
 
 
-def judge(assembly: Assembly) -> Iterator[Finding]:
-    """What the pack finds in every stack and its app has not acknowledged. Raises AssemblyError."""
-    acknowledged = _acknowledged(assembly)
+def findings(assembly: Assembly) -> Iterator[Finding]:
+    """What the pack finds in every stack. Raises AssemblyError."""
     for stack in assembly.stacks:
-        paths = _paths(stack)
-        where = f"{stack.environment}/{stack.layer}".removeprefix("/")
-        for rule, logical_id, message in judge_template(stack.template, where):
-            if (rule.id, paths.get(logical_id)) not in acknowledged:
-                yield Finding(rule.id, rule.severity, where, logical_id, message, rule.fix)
+        for rule, logical_id, message in judge(stack.template, stack.label):
+            yield Finding(rule.id, rule.severity, stack.label, logical_id, message, rule.fix)
 
 
-def judge_template(template: Any, where: str) -> Iterator[tuple[Rule, str, str]]:
+def judge(template: Any, where: str) -> Iterator[tuple[Rule, str, str]]:
     """(rule, logical id, message) of every finding in a template. Raises AssemblyError with `where` if it is none."""
     _check(template, where)
     for logical_id, each in template.get("Resources", {}).items():
@@ -60,26 +56,3 @@ def _check(template: Any, where: str) -> None:
                 f"{where}: {logical_id} is no resource with a Type. Macros such as Fn::ForEach can't be judged: "
                 "expand them, or synthesize again with `cdk synth`."
             )
-
-
-def _paths(stack: Stack) -> dict[str, str]:
-    """Construct paths by logical id; empty when the app was synthesized without metadata."""
-    return {
-        entry["data"]: path.removeprefix("/")
-        for path, entries in stack.metadata.items()
-        for entry in entries
-        if entry["type"] == "aws:cdk:logicalId"
-    }
-
-
-def _acknowledged(assembly: Assembly) -> set[tuple[str, str]]:
-    """(rule, construct path) of the findings that the app accepted when it ran the pack as a plugin."""
-    if not (assembly.folder / "validation-report.json").is_file():
-        return set()  # the app runs no plugin
-    return {
-        (finding["ruleName"], construct["constructPath"])
-        for report in assembly.validation
-        if report["pluginName"] == PACK
-        for finding in report.get("suppressedViolations", [])
-        for construct in finding["violatingConstructs"]
-    }

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from checks.__main__ import judge
 from checks.assembly import Assembly
-from checks.rules import PACK, judge
+from checks.packs import findings as packs
+from checks.rules import PACK
+from checks.rules import findings as rules
 from tests.assembly.synthesis import ROOT, SynthesisError, synthesize
 
 APP = Path(__file__).parent / "apps/models.py"
@@ -39,7 +42,8 @@ def test_a_low_finding_warns(assembly: Assembly) -> None:
     assert [(each["ruleName"], each["severity"]) for each in report["violations"]] == [("log-retention", "warning")]
 
 
-def test_the_gate_finds_what_the_app_has_not_accepted(assembly: Assembly) -> None:
-    assert [(each.rule, each.stack, each.resource) for each in judge(assembly)] == [
+def test_the_gates_find_what_the_app_has_not_accepted_and_once(assembly: Assembly) -> None:
+    assert "sagemaker-model-vpc" in {each.rule for each in rules(assembly)}
+    assert [(each.rule, each.stack, each.resource) for each in judge(assembly, (rules, packs))] == [
         ("log-retention", "test/models", "Forever")
     ]

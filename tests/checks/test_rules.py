@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.rules import RULES, judge_template
+from checks.rules import RULES, judge
 from checks.rules.__main__ import table
 
 AREAS = {path.stem: yaml.safe_load(path.read_text()) for path in (Path(__file__).parent / "rules").glob("*.yaml")}
@@ -47,7 +47,7 @@ def changed(area: str, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def found(template: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(rule.id, logical_id) for rule, logical_id, _ in judge_template(template, "test")]
+    return [(rule.id, logical_id) for rule, logical_id, _ in judge(template, "test")]
 
 
 @pytest.mark.parametrize("area", AREAS)
