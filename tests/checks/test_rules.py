@@ -4,11 +4,14 @@
 """
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cfnlint import ManualArgs
+from cfnlint.api import lint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +20,7 @@ from checks.rules.__main__ import table
 
 AREAS = {path.stem: yaml.safe_load(path.read_text()) for path in (Path(__file__).parent / "rules").glob("*.yaml")}
 ROOT = Path(__file__).parents[2]
+UNKNOWN_PROPERTY = "E3002"  # of cfn-lint, which has CloudFormation's schemas
 BY_ID = {rule.id: rule for rule in RULES}
 
 
@@ -53,6 +57,14 @@ def found(template: dict[str, Any]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("area", AREAS)
 def test_nothing_is_found_in_sound_resources(area: str) -> None:
     assert found({"Resources": AREAS[area]["sound"]}) == []
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_sound_resources_have_no_property_that_cloudformation_does_not_know(area: str) -> None:
+    """A misspelled property would be misspelled in the rule as well, and never be found in a real template."""
+    unknown = ManualArgs(mandatory_checks=[UNKNOWN_PROPERTY], ignore_checks=["E", "W", "I"], regions=["us-east-1"])
+    wrong = lint(json.dumps({"Resources": AREAS[area]["sound"]}), config=unknown)
+    assert not [str(each) for each in wrong if each.rule.id == UNKNOWN_PROPERTY]
 
 
 @pytest.mark.parametrize(("area", "rule", "changes"), cases("breaks"))
