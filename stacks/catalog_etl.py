@@ -27,6 +27,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from components.alerts import Alerts
 from components.base import ROOT, Deployment, Layer, Options
 from components.dead_letters import DeadLetters
+from components.findings import explain
 from components.parquet_table import DayPartitionedTable
 from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, replace_objects, use_key
 from components.role import ServiceRole
@@ -201,6 +202,7 @@ class CatalogEtl(Layer):
             ),
         )
         before(role, schedule)
+        explain(schedule, "event-dead-letter", "the next sweep finds what this one would have")
 
     def _tell_of_failures(
         self, options: CatalogEtlOptions, key: kms.IKey, job: glue.PySparkEtlJob, undelivered: DeadLetters

@@ -27,6 +27,7 @@ from components.alerts import LESS_THAN, Alerts
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
 from components.endpoint import VARIANT
+from components.findings import explain
 from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, replace_objects
 from components.role import ServiceRole
 from components.sagemaker_pipeline import Pipeline, job_network
@@ -103,6 +104,12 @@ class Monitoring(Layer):
                 )
             ),
         )
+        if vpc is None:
+            explain(
+                self.pipeline,
+                "sagemaker-job-network",
+                "the job sends its metric; a VPC's endpoints cost $7 a month each",
+            )
         self._run_on(options.schedule)
         self.alerts = Alerts(self, "Alerts", key=key, email=options.alert_email)
         self.alarm = self._watch_drift(options)
@@ -137,17 +144,21 @@ class Monitoring(Layer):
         )
         return role
 
-    def _run_on(self, schedule: str) -> None:
+    def _run_on(self, expression: str) -> None:
         role = ServiceRole(self, "ScheduleRole", "scheduler")
         allow(role, ["sagemaker:StartPipelineExecution"], self.pipeline.arn)
-        scheduler.CfnSchedule(
+        schedule = scheduler.CfnSchedule(
             self,
             "Schedule",
             description="Looks for drift in what was captured since the last run",
-            schedule_expression=schedule,
+            schedule_expression=expression,
             flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
             target=scheduler.CfnSchedule.TargetProperty(arn=self.pipeline.arn, role_arn=role.role_arn),
-        ).node.add_dependency(role, self.pipeline)
+        )
+        schedule.node.add_dependency(role, self.pipeline)
+        explain(
+            schedule, "event-dead-letter", "the next run looks at what this one would have; an alarm tells of silence"
+        )
 
     def _watch_drift(self, options: MonitoringOptions) -> cloudwatch.Alarm:
         """The drift alarm, and one on a monitor that no longer reports; returns the first."""

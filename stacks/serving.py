@@ -139,7 +139,7 @@ class Serving(Layer):
         failed.accept(rule)
         cfn_rule = rule.node.default_child
         cfn_rule.targets = [events.CfnRule.TargetProperty(id="FailedRollOuts", arn=failed.queue_arn)]
-        explain(rule, "EventBusDLQ", "its target is a dead-letter queue")
+        explain(rule, "EventBusDLQ|event-dead-letter", "its target is a dead-letter queue")
         return failed
 
     def _deploy_on_approval(self, key: kms.IKey, package: CfnParameter, model_package_group: str) -> Function:

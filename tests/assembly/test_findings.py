@@ -43,11 +43,11 @@ def test_every_acknowledgment_is_at_one_resource_and_gives_a_reason(assembly: As
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_explanation_explains_a_finding_in_some_environment(assembly: Assembly, linted: list[Finding]) -> None:
+def test_every_explanation_explains_a_finding_in_some_environment(assembly: Assembly, judged: list[Finding]) -> None:
     used: dict[bool, set[str]] = {False: set(), True: set()}
     stacks = {stack.label: stack for stack in assembly.stacks}
     found = [(each.path, each.rule.partition("-")[2]) for each in assembly.acknowledged]
-    found += [(stacks[each.stack].path(each.resource), each.rule) for each in linted]
+    found += [(stacks[each.stack].path(each.resource), each.rule) for each in judged]
     for path, finding, _ in _explained(assembly):
         explains = any(_explains(path, finding, *each) for each in found)
         used[explains].add(f"{path.split('/', 1)[1]}: {finding}")
