@@ -15,10 +15,13 @@ from constructs import Construct
 
 from components.findings import Explained
 from config.settings import ENVIRONMENTS, Settings, SettingsError, load
+from stacks.account_settings import AccountSettings
+from stacks.audit import Audit
 from stacks.catalog_etl import CatalogEtl
 from stacks.data_lake import DataLake
 from stacks.foundation import Foundation
 from stacks.monitoring import Monitoring
+from stacks.people import People
 from stacks.serving import Serving
 from stacks.streaming import Streaming
 from stacks.training import Training
@@ -37,7 +40,7 @@ class Platform(Stage):
             foundation.key,
             {"repository": foundation.image.repository, "image_uri": foundation.image.uri},
         )
-        vpc = foundation.vpc if settings.foundation.interface_endpoints else None
+        vpc = foundation.jobs_vpc
 
         lake = DataLake(self, "data-lake", here, settings.data_lake, key=key)
         Streaming(
@@ -99,6 +102,27 @@ class Platform(Stage):
             failed_roll_outs_name=serving.failed_roll_outs.queue_name,
             training_pipeline_arn=training.pipeline.arn,
         )
+        if settings.audit:
+            buckets = [lake.raw, lake.quarantine, lake.curated, lake.models, lake.captured, lake.athena_results]
+            Audit(self, "audit", here, settings.audit, key=key, buckets=buckets)
+        if settings.people:
+            People(
+                self,
+                "people",
+                here,
+                settings.people,
+                key=key,
+                vpc=foundation.vpc,
+                repository=foundation.image.repository,
+                raw=lake.raw,
+                quarantine=lake.quarantine,
+                curated=lake.curated,
+                models=lake.models,
+                athena_results=lake.athena_results,
+                database=lake.database,
+            )
+        if settings.account_settings.wanted:
+            AccountSettings(self, "account-settings", here, settings.account_settings, key=key)
         Tags.of(self).add("project", "millrace")
         Tags.of(self).add("environment", environment)
 

@@ -18,12 +18,16 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Deployment:
-    """One installation of the platform: names start with `prefix`, data outlives the stacks when `retain`."""
+    """One installation of the platform: names start with `prefix`, data outlives the stacks when `retain`.
+
+    `availability_zones` names those to use; empty stands for the region's first three.
+    """
 
     prefix: str
     account: str
     region: str
     retain: bool
+    availability_zones: tuple[str, ...] = ()
 
     @property
     def removal_policy(self) -> RemovalPolicy:
@@ -46,5 +50,5 @@ class Layer(Stack):
 
     @property
     def availability_zones(self) -> list[str]:
-        """The region's first three zones: `ec2.Vpc` would otherwise look their names up with credentials."""
-        return [Fn.select(index, Fn.get_azs()) for index in range(3)]
+        """The zones of the settings or of the region: `ec2.Vpc` would otherwise look them up with credentials."""
+        return list(self.deployment.availability_zones) or [Fn.select(index, Fn.get_azs()) for index in range(3)]

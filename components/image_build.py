@@ -93,6 +93,9 @@ class ImageBuild(Construct):
         log_group = LogGroup(self, "BuildLogs", deployment, key=key)
         role = ServiceRole(self, "BuildRole", "codebuild")
         read_objects(role, source.bucket, "")
+        # CodeBuild reads its source by version, and CDK's bucket has versions:
+        # https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
+        allow(role, ["s3:GetObjectVersion"], source.bucket.arn_for_objects(source.s3_object_key))
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
         allow(role, _PUSH, self.repository.repository_arn)
         sign_in_to_registry(role)
@@ -128,6 +131,10 @@ _PUSH = [
     "ecr:UploadLayerPart",
 ]
 _PRESENT = 'docker manifest inspect "$REPOSITORY_URI:$IMAGE_TAG" >/dev/null 2>&1'
+# SageMaker takes images with Docker's manifest only, neither OCI's nor an index, which provenance would make it:
+# https://github.com/aws/amazon-sagemaker-feedback/issues/180, https://docs.docker.com/build/exporters/image-registry/
+_BUILD = "docker build --provenance=false --output type=image,oci-mediatypes=false"
+_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _BUILD_SPEC = {
     "version": "0.2",
     "phases": {
@@ -137,11 +144,12 @@ _BUILD_SPEC = {
             ]
         },
         # A tag never changes: an image that is there already, from a build whose stack rolled back, is the same one.
-        "build": {"commands": [f'{_PRESENT} || docker build --provenance=false --tag "$REPOSITORY_URI:$IMAGE_TAG" .']},
+        "build": {"commands": [f'{_PRESENT} || {_BUILD} --tag "$REPOSITORY_URI:$IMAGE_TAG" .']},
         "post_build": {
             "commands": [
                 'test "$CODEBUILD_BUILD_SUCCEEDING" = 1',
                 f'{_PRESENT} || docker push "$REPOSITORY_URI:$IMAGE_TAG"',
+                f'docker manifest inspect "$REPOSITORY_URI:$IMAGE_TAG" | grep -q {_MANIFEST}',
             ]
         },
     },

@@ -72,18 +72,10 @@ class Pipeline(Construct):
         self.resource = pipeline
 
 
-def job_network(scope: Construct, vpc: ec2.IVpc | None) -> dict[str, list[str]] | None:
-    """The VpcConfig of jobs that run in `vpc`'s private subnets, or None without one.
-
-    The security group lets jobs reach the VPC's endpoints and each other's nothing.
-    """
-    if vpc is None:
-        return None
+def job_network(scope: Construct, vpc: ec2.IVpc) -> dict[str, list[str]]:
+    """The VpcConfig of jobs that run in `vpc`'s private subnets. Their security group lets HTTPS out and nothing in."""
     group = ec2.SecurityGroup(scope, "Jobs", vpc=vpc, description="SageMaker jobs", allow_all_outbound=False)
-    group.add_egress_rule(ec2.Peer.ipv4(vpc.vpc_cidr_block), ec2.Port.HTTPS, "interface endpoints")
-    group.add_egress_rule(
-        ec2.Peer.any_ipv4(), ec2.Port.HTTPS, "S3 through its gateway endpoint: there is no other way out"
-    )
+    group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.HTTPS, "AWS through the VPC's endpoints: no other way out")
     return {
         "SecurityGroupIds": [group.security_group_id],
         "Subnets": [subnet.subnet_id for subnet in vpc.isolated_subnets or vpc.private_subnets],

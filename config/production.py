@@ -7,4 +7,10 @@ SETTINGS = {
     "catalog_etl": {"workers": 4, "batch_seconds": 900},
     "serving": {"kind": "realtime", "instance_count": 2},
     "monitoring": {"drifted_features": 2, "approve_retrained": False},
+    "audit": {"object_events": "all"},
+    "people": {
+        "data_engineers": ["user/data-engineers/*"],
+        "data_scientists": ["user/data-scientists/*"],
+        "auditors": ["user/auditors/*"],
+    },
 }

@@ -7,4 +7,5 @@ SETTINGS = {
     "catalog_etl": {"batch_seconds": 30, "sweep_hours": 24},
     "serving": {"kind": "serverless"},
     "monitoring": {"approve_retrained": True},
+    "audit": None,  # an account's second trail costs by the event
 }

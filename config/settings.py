@@ -3,15 +3,19 @@
 import importlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from components.base import Deployment, Options
+from stacks.account_settings import AccountSettingsOptions
+from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
 from stacks.data_lake import DataLakeOptions
 from stacks.foundation import FoundationOptions
 from stacks.monitoring import MonitoringOptions
+from stacks.people import PeopleOptions
 from stacks.serving import ServingOptions
 from stacks.streaming import StreamingOptions
 from stacks.training import TrainingOptions
@@ -33,6 +37,9 @@ class Settings(Options):
     )
     account: str | None = Field(None, pattern=r"^\d{12}$", description="12 digits; none: that of the credentials")
     region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS region")
+    availability_zones: tuple[str, ...] = Field(
+        (), description="names of the zones to use, such as us-east-1a; none: the region's first three"
+    )
     retain: bool = Field(True, description="keep data when stacks are destroyed")
     foundation: FoundationOptions = FoundationOptions()
     data_lake: DataLakeOptions = DataLakeOptions()
@@ -41,12 +48,30 @@ class Settings(Options):
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()
     monitoring: MonitoringOptions = MonitoringOptions()
+    audit: AuditOptions | None = Field(AuditOptions(), description="options of the audit trail; None: no trail")
+    people: PeopleOptions | None = Field(None, description="options of people's roles; None: no roles")
+    account_settings: AccountSettingsOptions = AccountSettingsOptions()
+
+    @model_validator(mode="after")
+    def _zones_are_of_the_region_and_enough(self) -> "Settings":
+        elsewhere = [zone for zone in self.availability_zones if not zone.startswith(self.region)]
+        if elsewhere:
+            raise ValueError(f"availability_zones has {', '.join(elsewhere)}: not in region {self.region}")
+        if self.availability_zones and len(self.availability_zones) < self.foundation.zones:
+            raise ValueError(f"availability_zones must name at least foundation.zones of them: {self.foundation.zones}")
+        return self
 
     @property
     def deployment(self) -> Deployment:
         """Where the environment goes. The CDK CLI names the account of the credentials in CDK_DEFAULT_ACCOUNT."""
         account = self.account or os.environ.get("CDK_DEFAULT_ACCOUNT") or EXAMPLE_ACCOUNT
-        return Deployment(prefix=self.prefix, account=account, region=self.region, retain=self.retain)
+        return Deployment(
+            prefix=self.prefix,
+            account=account,
+            region=self.region,
+            retain=self.retain,
+            availability_zones=self.availability_zones,
+        )
 
 
 def load(environment: str) -> Settings:
@@ -61,7 +86,9 @@ def validate(values: dict[str, Any], source: str | Path) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        wrong = [f"  {_path(problem['loc'])}: {_explain(problem)}" for problem in error.errors()]
+        wrong = [
+            "  " + ": ".join(filter(None, (_path(problem["loc"]), _explain(problem)))) for problem in error.errors()
+        ]
         raise SettingsError("\n".join([f"{source} has {len(wrong)} wrong setting(s):", *wrong])) from None
 
 
@@ -71,18 +98,23 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 def _explain(problem: Any) -> str:
     """What is wrong, what was given, and the setting's own description of what is allowed."""
+    options, field = _place(problem["loc"])
     if problem["type"] == "extra_forbidden":
-        options = _field_owner(problem["loc"])
         return f"there is no such setting; there are {', '.join(options.model_fields)}"
-    described = _field_owner(problem["loc"]).model_fields[str(problem["loc"][-1])].description
-    allowed = f" ({described})" if described else ""  # options of a stack describe themselves one by one
+    if problem["type"] == "value_error":  # of several settings together: our own validators say which
+        return str(problem["ctx"]["error"])
+    allowed = f" ({field.description})" if field and field.description else ""
     given = "" if problem["type"] == "missing" else f", not {problem['input']!r}"
     return f"{problem['msg']}{given}{allowed}"
 
 
-def _field_owner(location: tuple[int | str, ...]) -> type[Options]:
-    owner: type[Options] = Settings
-    for name in location[:-1]:
-        annotation = owner.model_fields[str(name)].annotation
-        owner = annotation  # type: ignore[assignment]  # options nest in options only
-    return owner
+def _place(location: tuple[int | str, ...]) -> tuple[type[Options], FieldInfo | None]:
+    """The innermost options and the innermost setting that a location leads through; it may go on into a list."""
+    options: type[Options] = Settings
+    field = None
+    for name in location:
+        if name in options.model_fields:
+            field = options.model_fields[str(name)]
+            kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+            options = next((kind for kind in kinds if issubclass(kind, Options)), options)
+    return options, field

@@ -7,4 +7,11 @@ SETTINGS = {
     "catalog_etl": {"batch_seconds": 300},
     "serving": {"kind": "realtime", "instance_count": 2},
     "monitoring": {"approve_retrained": True},
+    "audit": {"object_events": "writes"},
+    "people": {
+        "data_engineers": ["user/data-engineers/*"],
+        "data_scientists": ["user/data-scientists/*"],
+        "auditors": ["user/auditors/*"],
+        "session_hours": 4,
+    },
 }

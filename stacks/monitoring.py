@@ -100,7 +100,7 @@ class Monitoring(Layer):
                     instance_type=options.instance_type,
                     volume_gb=options.volume_gb,
                     max_runtime_seconds=options.max_minutes * 60,
-                    vpc_config=job_network(self, vpc),
+                    vpc_config=job_network(self, vpc) if vpc else None,
                 )
             ),
         )

@@ -106,7 +106,7 @@ class Training(Layer):
                         "max_depth": options.max_depth,
                         "learning_rate": options.learning_rate,
                     },
-                    vpc_config=job_network(self, vpc),
+                    vpc_config=job_network(self, vpc) if vpc else None,
                 )
             ),
         )
