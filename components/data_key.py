@@ -40,6 +40,7 @@ _USE = [
     "kms:GenerateDataKeyWithoutPlaintext",
     "kms:ReEncryptFrom",
     "kms:ReEncryptTo",
+    "kms:RetireGrant",
 ]
 _EVERYTHING = ["*"]  # in a key policy: this key
 

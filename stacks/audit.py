@@ -27,7 +27,7 @@ from components.bucket import ZoneBucket
 from components.log_group import LogGroup
 from components.permissions import allow
 
-Selector = cloudtrail.CfnTrail.AdvancedEventSelectorProperty
+_Selector = cloudtrail.CfnTrail.AdvancedEventSelectorProperty
 _Field = cloudtrail.CfnTrail.AdvancedFieldSelectorProperty
 _SERVICE = "cloudtrail.amazonaws.com"
 
@@ -130,10 +130,12 @@ class Audit(Layer):
         return role
 
 
-def _selectors(options: AuditOptions, buckets: Sequence[s3.IBucket]) -> list[Selector]:
+def _selectors(
+    options: AuditOptions, buckets: Sequence[s3.IBucket]
+) -> list[cloudtrail.CfnTrail.AdvancedEventSelectorProperty]:
     """Management events always; what happens to objects as `object_events` says."""
     management = [_Field(field="eventCategory", equal_to=["Management"])]
-    selectors = [Selector(name="Management events", field_selectors=management)]
+    selectors = [_Selector(name="Management events", field_selectors=management)]
     if options.object_events != "none":
         objects = [
             _Field(field="eventCategory", equal_to=["Data"]),
@@ -142,5 +144,5 @@ def _selectors(options: AuditOptions, buckets: Sequence[s3.IBucket]) -> list[Sel
         ]
         if options.object_events == "writes":
             objects.append(_Field(field="readOnly", equal_to=["false"]))
-        selectors.append(Selector(name="Objects of the lake", field_selectors=objects))
+        selectors.append(_Selector(name="Objects of the lake", field_selectors=objects))
     return selectors

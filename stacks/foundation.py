@@ -10,7 +10,7 @@ Copy        this file, components/{base,data_key,findings,function,image_build,l
             components/{permissions,principal}.py, lambda/custom_resources, containers/ml and ml.
 """
 
-from aws_cdk import CfnOutput, CrossStackReferences, ReferenceStrength
+from aws_cdk import Annotations, CfnOutput, CrossStackReferences, ReferenceStrength
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from constructs import Construct
@@ -77,13 +77,18 @@ class Foundation(Layer):
 
     def _network(self, options: FoundationOptions) -> ec2.IVpc:
         if options.existing_vpc:
-            return ec2.Vpc.from_vpc_attributes(
+            vpc = ec2.Vpc.from_vpc_attributes(
                 self,
                 "Network",
                 vpc_id=options.existing_vpc.vpc_id,
-                availability_zones=options.existing_vpc.availability_zones,
-                isolated_subnet_ids=options.existing_vpc.subnet_ids,
+                availability_zones=list(options.existing_vpc.availability_zones),
+                isolated_subnet_ids=list(options.existing_vpc.subnet_ids),
             )
+            for subnet in vpc.isolated_subnets:
+                Annotations.of(subnet).acknowledge_warning(
+                    "@aws-cdk/aws-ec2:noSubnetRouteTableId", "nothing of ours asks for their routes"
+                )
+            return vpc
         network = Network(
             self,
             "Network",

@@ -28,6 +28,7 @@ def running(
         "assembly": partial(synthesize, ROOT, folder / "cdk.out"),
         "clone": partial(_clone, folder / "a" / "deeper" / "place", folder / "clone"),
         "replaced": partial(synthesize, ROOT, folder / "replaced", APPS / "replaced_producer.py", validate=False),
+        "variants": partial(synthesize, ROOT, folder / "variants", APPS / "variants.py", validate=False),
         "lifted": partial(_lift_out, folder / "lifted"),
     }
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
@@ -58,6 +59,12 @@ def clone(running: dict[str, Future[Path]]) -> Path:
 def replaced(running: dict[str, Future[Path]]) -> Assembly:
     """Stages before and after of apps/replaced_producer.py."""
     return Assembly(running["replaced"].result())
+
+
+@pytest.fixture(scope="session")
+def variants(running: dict[str, Future[Path]]) -> Assembly:
+    """Platforms with settings that no environment has, of apps/variants.py."""
+    return Assembly(running["variants"].result())
 
 
 @pytest.fixture(scope="session")

@@ -91,6 +91,11 @@ def sagemaker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
 
 
 @pytest.fixture
+def s3control(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    yield from _stubbed("s3control", monkeypatch)
+
+
+@pytest.fixture
 def waits(modules: Modules, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds the build would have been waited for, each time."""
     slept: list[float] = []
@@ -232,6 +237,29 @@ def test_a_package_that_cannot_be_deleted_is_answered(
     modules["empty_model_group"].handler(cloudformation.event("Delete", {"ModelPackageGroupName": GROUP}), CONTEXT)
     assert cloudformation.answer["Status"] == "FAILED"
     assert "package/1 is being created" in cloudformation.answer["Reason"]
+
+
+@pytest.mark.parametrize("request_type", ["Create", "Update"])
+def test_public_access_is_blocked_in_every_way(
+    request_type: str, modules: Modules, cloudformation: CloudFormation, s3control: Stubber
+) -> None:
+    every_way = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+    asked = {"AccountId": "123456789012", "PublicAccessBlockConfiguration": dict.fromkeys(every_way, True)}
+    s3control.add_response("put_public_access_block", {}, asked)
+    event = cloudformation.event(request_type, {"AccountId": "123456789012"})
+    modules["block_public_access"].handler(event, CONTEXT)
+    assert cloudformation.answer["Status"] == "SUCCESS"
+    assert cloudformation.answer["PhysicalResourceId"] == "public-access-block-123456789012"
+
+
+def test_public_access_stays_blocked_when_the_stack_goes_and_the_log_says_so(
+    modules: Modules, cloudformation: CloudFormation, s3control: Stubber, caplog: pytest.LogCaptureFixture
+) -> None:
+    modules["block_public_access"].handler(
+        cloudformation.event("Delete", {"AccountId": "123456789012"}, PhysicalResourceId="block"), CONTEXT
+    )
+    assert cloudformation.answer["Status"] == "SUCCESS"
+    assert "stays blocked" in caplog.text
 
 
 def _stubbed(service: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:

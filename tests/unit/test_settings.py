@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from config.settings import ENVIRONMENTS, EXAMPLE_ACCOUNT, Settings, SettingsError, load, validate
 
 GOOD: dict[str, Any] = {"prefix": "millrace-test"}
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+VPC = {"vpc_id": "vpc-1", "subnet_ids": ["subnet-1", "subnet-2"], "availability_zones": ["us-east-1a", "us-east-1b"]}
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -51,6 +53,10 @@ def test_options_have_defaults_but_the_prefix_has_none() -> None:
         ("monitoring.alert_email", "nobody", "who is told of an alarm"),
         ("foundation.zones", 9, "less than or equal to 3"),
         ("foundation.zones", "two", "availability zones of the network"),
+        ("foundation.existing_key_arn", "alias/theirs", "a KMS key to use instead of a new one"),
+        ("foundation.key_administrators", "role/us", "who alone may administer the key"),
+        ("audit.object_events", "reads", "'none', 'writes' or 'all'"),
+        ("people.session_hours", 13, "less than or equal to 12"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(setting: str, value: object, allowed: str) -> None:
@@ -67,6 +73,39 @@ def test_an_unknown_setting_is_refused_with_those_there_are(setting: str, there_
     message = _message(_with(setting, 1) | {"retain": True})
     assert f"  {setting}: there is no such setting; there are " in message
     assert there_are.strip(", ") in message
+
+
+@pytest.mark.parametrize("name", ["role/*", "*", "arn:aws:iam::123456789012:root", "group/us", "jane"])
+def test_a_principal_that_is_anybody_or_nobody_is_refused(name: str) -> None:
+    message = _message(GOOD | {"people": {"auditors": ["user/jane", name]}})
+    assert "  people.auditors.1: " in message
+    assert repr(name) in message
+    assert "who may be auditor" in message
+
+
+@pytest.mark.parametrize(
+    ("stack", "options", "said"),
+    [
+        ("people", {}, "  people: name somebody in data_engineers, data_scientists or auditors"),
+        ("foundation", {"existing_vpc": VPC, "interface_endpoints": True}, "existing_vpc brings its own"),
+        ("foundation", {"existing_key_arn": KEY, "key_administrators": ["role/us"]}, "existing_key_arn stays"),
+        ("foundation", {"existing_vpc": VPC | {"subnet_ids": ["subnet-1"] * 3}}, "must be as many as each other"),
+        ("foundation", {"existing_vpc": VPC | {"vpc_id": "theirs"}}, "foundation.existing_vpc.vpc_id: "),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(stack: str, options: dict[str, Any], said: str) -> None:
+    assert said in _message(GOOD | {stack: options})
+
+
+@pytest.mark.parametrize(
+    ("zones", "said"),
+    [
+        (["us-east-1a", "eu-west-1b"], "  availability_zones has eu-west-1b: not in region us-east-1"),
+        (["us-east-1a"], "  availability_zones must name at least foundation.zones of them: 2"),
+    ],
+)
+def test_zones_are_those_of_the_region_and_enough(zones: list[str], said: str) -> None:
+    assert said in _message(GOOD | {"availability_zones": zones})
 
 
 def test_options_given_as_something_else_are_named() -> None:

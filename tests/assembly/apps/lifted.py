@@ -19,6 +19,11 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
+# Options of the stacks that make nothing by default.
+GIVEN: dict[str, dict[str, Any]] = {
+    "account_settings": {"glue_catalog_encryption": True, "s3_block_public_access": True},
+    "people": dict.fromkeys(("data_engineers", "data_scientists", "auditors"), ("user/them",)),
+}
 
 
 def main(projects: list[Path]) -> None:
@@ -46,7 +51,8 @@ def synthesize(project: Path) -> None:
     app = App(outdir=str(project / "cdk.out"))
     deployment = base.Deployment(prefix="theirs", account=ACCOUNT, region=REGION, retain=False)
     existing = base.Layer(app, "existing", deployment, "What a user has already")
-    layer(app, "lifted", deployment, options(), **{name: stand_in(existing, name) for name in inputs})
+    given = options(**GIVEN.get(project.name, {}))
+    layer(app, "lifted", deployment, given, **{name: stand_in(existing, name) for name in inputs})
     app.synth()
 
 
@@ -55,6 +61,8 @@ def stand_in(stack: Any, name: str) -> Any:
     match name:
         case "raw" | "curated" | "quarantine" | "models" | "captured" | "athena_results":
             return s3.Bucket(stack, name)
+        case "buckets":
+            return [s3.Bucket(stack, name)]
         case "key":
             return kms.Key(stack, name)
         case "vpc":

@@ -1,0 +1,50 @@
+"""Whole platforms with settings that no environment has, held against the same rule pack."""
+
+from typing import Any
+
+from aws_cdk import App, Validations
+from cdk_nag import AwsSolutionsChecks
+
+from app import Platform
+from components.findings import Explained
+from config.settings import validate
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+VARIANTS: dict[str, dict[str, Any]] = {
+    # a key and a network that are there already
+    "existing": {
+        "prefix": "millrace-existing",
+        "serving": {"kind": "realtime"},
+        "people": {"data_scientists": ["role/scientists"]},
+        "foundation": {
+            "existing_key_arn": KEY,
+            "existing_vpc": {
+                "vpc_id": "vpc-0a1b",
+                "subnet_ids": ["subnet-0a", "subnet-0b"],
+                "availability_zones": ["us-east-1a", "us-east-1d"],
+            },
+        },
+    },
+    # everything that is off unless asked for
+    "asked": {
+        "prefix": "millrace-asked",
+        "availability_zones": ["us-east-1b", "us-east-1d", "us-east-1f"],
+        "foundation": {"zones": 3, "key_administrators": ["role/key-keepers"]},
+        "audit": {"object_events": "none", "searchable": False},
+        "people": {
+            "auditors": ["arn:aws:iam::999999999999:role/aws-reserved/*/Auditors_*", "role/auditors"],
+            "second_factor": False,
+            "session_hours": 12,
+        },
+        "account_settings": {"glue_catalog_encryption": True, "s3_block_public_access": True},
+    },
+}
+
+
+if __name__ == "__main__":
+    application = App(stack_traces=False)
+    for name, settings in VARIANTS.items():
+        Platform(application, name, validate(settings, __file__))
+    pack = AwsSolutionsChecks(application)
+    Validations.of(application).add_plugins(Explained(application, pack), pack)
+    application.synth()
