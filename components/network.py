@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from components.base import Deployment, Options
 from components.findings import explain
 from components.log_group import LogGroup
+from components.role import ServiceRole
 
 _GATEWAYS = ec2.GatewayVpcEndpointAwsService
 _INTERFACES = ec2.InterfaceVpcEndpointAwsService
@@ -70,6 +71,9 @@ class Network(Construct):
             ],
             restrict_default_security_group=False,  # a custom resource for what no resource here uses
         )
+        explain(
+            self.vpc, "VPCDefaultSecurityGroupClosed", "nothing uses the default group: each resource names its own"
+        )
         self._log_traffic(deployment, key)
         self._add_gateways()
         if interface_endpoints:
@@ -77,7 +81,9 @@ class Network(Construct):
 
     def _log_traffic(self, deployment: Deployment, key: kms.IKey) -> None:
         log_group = LogGroup(self, "FlowLogs", deployment, key=key)
-        flow_log = self.vpc.add_flow_log("All", destination=ec2.FlowLogDestination.to_cloud_watch_logs(log_group))
+        writer = ServiceRole(self, "FlowLogsRole", "vpc-flow-logs")
+        to_logs = ec2.FlowLogDestination.to_cloud_watch_logs(log_group, writer)
+        flow_log = self.vpc.add_flow_log("All", destination=to_logs)
         assert flow_log.iam_role and flow_log.node.default_child  # noqa: S101  a flow log to CloudWatch has both
         flow_log.node.default_child.node.add_dependency(flow_log.iam_role)  # and so on its policy
 
@@ -97,7 +103,7 @@ class Network(Construct):
             allow_all_outbound=False,
         )
         group.add_ingress_rule(ec2.Peer.ipv4(self.vpc.vpc_cidr_block), ec2.Port.HTTPS, "the VPC")
-        explain(group, "EC23", "the rule can't read a reference; the range is the VPC's own")
+        explain(group, "EC23|EC2Restricted.*", "the rule can't read a reference; the range is the VPC's own")
         for name, (service, prefix) in INTERFACE_ENDPOINTS.items():
             endpoint = self.vpc.add_interface_endpoint(name, service=service, security_groups=[group], open=False)
             endpoint.add_to_policy(_own_account(prefix))

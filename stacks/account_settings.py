@@ -5,7 +5,7 @@ Provisions  the Glue catalogue's encryption; the block of public access to every
 Inputs      a KMS key.
 Costs       nothing; each request to an encrypted catalogue is also one to KMS ($0.03 per 10,000).
 Leaves      the block of public access stays when the stack is destroyed: lifting it could open a bucket.
-Copy        this file, components/{base,findings,function,log_group,permissions}.py and lambda/custom_resources.
+Copy        this file, components/{base,findings,function,log_group,permissions,role}.py and lambda/custom_resources.
 """
 
 from aws_cdk import Aws, CustomResource, Duration
@@ -71,6 +71,7 @@ class AccountSettings(Layer):
             folder="custom_resources",
             handler="block_public_access.handler",
             key=key,
+            failures_reach="CloudFormation, which the function always answers",
             description="Blocks public access to every bucket of the account, which CloudFormation can't",
         )
         allow_any_of(

@@ -7,7 +7,7 @@ Outputs     `trail_arn`, `bucket`.
 Costs       an account's first trail has its management events free, each further trail $2 per 100,000; object events
             $0.10 per 100,000; the log group $0.50 a GB, which an event of about 1.5 KB brings to another $0.08 per
             100,000. A job that reads 1,000 objects a minute all day costs $1.50 a day when reads are watched.
-Copy        this file and components/{base,bucket,findings,log_group,permissions}.py.
+Copy        this file and components/{base,bucket,findings,log_group,permissions,role}.py.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,10 @@ from pydantic import Field
 
 from components.base import Deployment, Layer, Options
 from components.bucket import ZoneBucket
+from components.findings import explain
 from components.log_group import LogGroup
 from components.permissions import allow
+from components.role import ServiceRole
 
 _Selector = cloudtrail.CfnTrail.AdvancedEventSelectorProperty
 _Field = cloudtrail.CfnTrail.AdvancedFieldSelectorProperty
@@ -73,6 +75,8 @@ class Audit(Layer):
             advanced_event_selectors=_selectors(options, buckets),
         )
         trail.node.add_dependency(self.bucket, *[role] if role else [])  # and so on their policies
+        if not log_group:
+            explain(trail, "CloudTrailCloudWatchLogsEnabled", "the settings say so: events are searched in the bucket")
         CfnOutput(self, "TrailArn", value=self.trail_arn)
         CfnOutput(self, "TrailBucketName", value=self.bucket.bucket_name)
 
@@ -124,8 +128,8 @@ class Audit(Layer):
             )
         return bucket
 
-    def _writer_of(self, log_group: logs.LogGroup) -> iam.Role:
-        role = iam.Role(self, "EventsRole", assumed_by=iam.ServicePrincipal(_SERVICE))
+    def _writer_of(self, log_group: logs.LogGroup) -> ServiceRole:
+        role = ServiceRole(self, "EventsRole", "cloudtrail")
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
         return role
 

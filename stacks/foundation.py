@@ -7,7 +7,7 @@ Outputs     `key`, `vpc`, `jobs_vpc` (the same where jobs can reach AWS from it,
 Costs       $1 a month for the key; an image build of about 5 minutes ($0.03). The network is free but for the eight
             interface endpoints: $7.30 a month each and zone, $117 in two zones, $175 in three.
 Copy        this file, components/{base,data_key,findings,function,image_build,log_group,network}.py,
-            components/{permissions,principal}.py, lambda/custom_resources, containers/ml and ml.
+            components/{permissions,principal,role}.py, lambda/custom_resources, containers/ml and ml.
 """
 
 from aws_cdk import Annotations, CfnOutput, CrossStackReferences, ReferenceStrength

@@ -7,7 +7,7 @@ Inputs      a KMS key, a VPC, the ML image's repository, the raw, quarantine, cu
 Outputs     `roles`, by title.
 Costs       nothing.
 Copy        this file and components/{auditing,base,experiments,findings,permissions,person_role,principal}.py,
-            components/{sagemaker_pipeline,sagemaker_role}.py.
+            components/{role,sagemaker_pipeline,sagemaker_role}.py.
 """
 
 from collections.abc import Sequence

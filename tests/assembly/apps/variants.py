@@ -1,11 +1,10 @@
-"""Whole platforms with settings that no environment has, held against the same rule pack."""
+"""Whole platforms with settings that no environment has, held against the same rule packs."""
 
 from typing import Any
 
 from aws_cdk import App, Validations
-from cdk_nag import AwsSolutionsChecks
 
-from app import Platform
+from app import PACKS, Platform
 from components.findings import Explained
 from config.settings import validate
 
@@ -45,6 +44,6 @@ if __name__ == "__main__":
     application = App(stack_traces=False)
     for name, settings in VARIANTS.items():
         Platform(application, name, validate(settings, __file__))
-    pack = AwsSolutionsChecks(application)
-    Validations.of(application).add_plugins(Explained(application, pack), pack)
+    packs = [pack(application) for pack in PACKS]
+    Validations.of(application).add_plugins(Explained(application, *packs), *packs)
     application.synth()
