@@ -101,8 +101,8 @@ def _explain(problem: Any) -> str:
     options, field = _place(problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"there is no such setting; there are {', '.join(options.model_fields)}"
-    if problem["type"] == "value_error":  # of several settings together: our own validators say which
-        return str(problem["ctx"]["error"])
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
+        return str(problem["ctx"]["error"])  # of several settings together, which the error names
     allowed = f" ({field.description})" if field and field.description else ""
     given = "" if problem["type"] == "missing" else f", not {problem['input']!r}"
     return f"{problem['msg']}{given}{allowed}"
