@@ -11,6 +11,9 @@ from components.permissions import allow_any_of
 
 _LISTED = ("HyperParameterTuningJob", "NotebookInstance", "TrainingJob", "TransformJob")
 
+# SageMaker's own names for them, shared by the whole account.
+LOG_GROUPS = [f"/aws/sagemaker/{kind}" for kind in ("TrainingJobs", "TransformJobs", "NotebookInstances")]
+
 Conditions = Mapping[str, Mapping[str, Any]]
 
 
@@ -61,7 +64,7 @@ def start_experiments(
 
 
 def _follow(role: iam.Role, prefix: str, here: str) -> None:
-    """See what became of them, and stop them."""
+    """See what became of them and what they logged, and stop them."""
     following = {
         "training-job": ["DescribeTrainingJob", "StopTrainingJob"],
         "hyper-parameter-tuning-job": ["DescribeHyperParameterTuningJob", "StopHyperParameterTuningJob"],
@@ -83,6 +86,13 @@ def _follow(role: iam.Role, prefix: str, here: str) -> None:
         [f"sagemaker:List{kind}s" for kind in _LISTED],
         "*",
         finding=r"\*",
+    )
+    allow_any_of(
+        role,
+        "the log streams of a group, which SageMaker names",
+        ["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"],
+        *(f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:{group}:*" for group in LOG_GROUPS),
+        finding=r".*:log-group:.*:\*",
     )
 
 

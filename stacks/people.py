@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 
 from components.auditing import audit
 from components.base import Deployment, Layer, Options
-from components.experiments import start_experiments
+from components.experiments import LOG_GROUPS, start_experiments
 from components.permissions import allow, allow_any_of, read_objects, replace_objects, use_key, write_objects
 from components.person_role import Boundary, PersonRole
 from components.principal import FORM, Principal
@@ -158,7 +158,7 @@ class People(Layer):
             "ExperimentRole",
             repository=repository,
             key=key,
-            log_groups=[f"/aws/sagemaker/{kind}" for kind in ("TrainingJobs", "TransformJobs", "NotebookInstances")],
+            log_groups=LOG_GROUPS,
             in_vpc=True,
         )
         read_objects(role, curated, "")
