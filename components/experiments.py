@@ -25,6 +25,19 @@ def start_experiments(
     A request that leaves one of these out is refused like one that says something else. Which action knows which
     condition: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
     """
+    here = f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}"
+    for action, (kind, conditions) in _creating(network, key).items():
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=[f"sagemaker:{action}"], resources=[f"{here}:{kind}/{prefix}-*"], conditions=conditions
+            )
+        )
+    _follow(role, prefix, here)
+    _hand_on(role, job_role, key)
+
+
+def _creating(network: Mapping[str, Sequence[str]], key: kms.IKey) -> dict[str, tuple[str, Conditions]]:
+    """action -> (what it creates, the conditions that a request must meet)."""
     in_network: Conditions = {
         # "For all" is also true of none: so there must be some.
         "ForAllValues:StringEquals": {
@@ -40,7 +53,7 @@ def start_experiments(
     no_root = {"sagemaker:RootAccess": "Disabled"}
     no_internet = {"sagemaker:DirectInternetAccess": "Disabled"}
     jobs: Conditions = {**in_network, "Bool": isolated | between_instances, "ArnEquals": disk | results}
-    creating: dict[str, tuple[str, Conditions]] = {
+    return {
         "CreateTrainingJob": ("training-job", jobs),
         "CreateHyperParameterTuningJob": ("hyper-parameter-tuning-job", jobs),
         "CreateModel": ("model", {**in_network, "Bool": isolated}),
@@ -52,15 +65,6 @@ def start_experiments(
         ),
         "UpdateNotebookInstance": ("notebook-instance", {"StringEquals": no_root}),
     }
-    here = f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}"
-    for action, (kind, conditions) in creating.items():
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=[f"sagemaker:{action}"], resources=[f"{here}:{kind}/{prefix}-*"], conditions=conditions
-            )
-        )
-    _follow(role, prefix, here)
-    _hand_on(role, job_role, key)
 
 
 def _follow(role: iam.Role, prefix: str, here: str) -> None:
