@@ -1,0 +1,172 @@
+"""Gathers an environment from its templates: who there is, what there is, and every policy between them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from checks.access.arns import FORMS
+from checks.access.attachments import Attachments, Document, gather
+from checks.access.evaluate import Principal, Resource, Who
+from checks.access.kinds import KIND_OF, KINDS
+from checks.access.patterns import is_wild, overlaps, worst
+from checks.access.policies import ANYONE, Named, Statement
+from checks.access.resolve import Places, Resolver, options, places
+from checks.assembly import Assembly, Stack
+
+TRUSTED = "access:trusted-accounts"  # a construct's metadata: the accounts that a setting lets in
+
+
+@dataclass(frozen=True)
+class World:
+    """One environment."""
+
+    name: str
+    principals: tuple[Principal, ...]
+    resources: tuple[Resource, ...]
+    documents: tuple[Document, ...]
+    trusted: frozenset[str]  # accounts that settings let in
+    accounts: frozenset[str]  # accounts that the stacks are deployed to
+
+
+def worlds(assembly: Assembly) -> list[World]:
+    """Every environment of the assembly."""
+    where = places(assembly)
+    return [_world(name, list(stacks.values()), where) for name, stacks in assembly.environments.items()]
+
+
+def _world(name: str, stacks: list[Stack], where: Places) -> World:
+    resolver = Resolver(stacks, where)
+    found = gather(resolver)
+    labels = {(stack.name, identifier): label for stack in stacks for identifier, label in _labels(stack).items()}
+    principals = list(_principals(resolver, found, labels))
+    resources = list(_resources(resolver, found, labels))
+    accounts = frozenset(resolver.place(stack).account for stack in stacks)
+    principals += _named_outside(found.documents, principals, accounts)
+    resources += _outside(found.documents, resources)
+    return World(
+        name,
+        tuple(sorted(principals, key=lambda each: (each.who not in (Who.ROLE, Who.USER), each.label))),
+        tuple(sorted(resources, key=lambda each: (not each.known, KINDS.index(each.kind), each.label))),
+        tuple(found.documents),
+        frozenset(_trusted(stacks)),
+        accounts,
+    )
+
+
+def _labels(stack: Stack) -> dict[str, str]:
+    """Logical id -> layer/Construct, as the constructs' paths say."""
+    found = {}
+    for path, entries in stack.metadata.items():
+        for entry in entries:
+            if entry["type"] == "aws:cdk:logicalId":
+                within = path.removeprefix(f"/{stack.environment}") if stack.environment else path
+                found[entry["data"]] = within.strip("/").removesuffix("/Resource")
+    return {name: found.get(name, f"{stack.layer}/{name}") for name in stack.resources()}
+
+
+def _principals(resolver: Resolver, found: Attachments, labels: dict[tuple[str, str], str]) -> Iterator[Principal]:
+    for stack in resolver.stacks.values():
+        account = resolver.place(stack).account
+        for identifier, resource in stack.resources("AWS::IAM::Role", "AWS::IAM::User").items():
+            who = Who.ROLE if resource["Type"] == "AWS::IAM::Role" else Who.USER
+            name = resolver.name(stack, identifier)
+            yield Principal(
+                who,
+                labels[stack.name, identifier],
+                resolver.arn(stack, identifier),
+                account,
+                found.identity(account, who, name),
+                found.boundaries.get((account, who, name)),
+            )
+    for account, who, name in found.unmet(resolver):
+        arn = f"arn:aws:iam::{account}:{who}/{name}"
+        yield Principal(Who.OTHER, arn, arn, account, found.identity(account, who, name), known=False)
+
+
+def _resources(resolver: Resolver, found: Attachments, labels: dict[tuple[str, str], str]) -> Iterator[Resource]:
+    for stack in resolver.stacks.values():
+        for identifier in stack.resources(*KIND_OF):
+            kind = KIND_OF[stack.template["Resources"][identifier]["Type"]]
+            arn = resolver.arn(stack, identifier)
+            yield Resource(
+                kind,
+                labels[stack.name, identifier],
+                arn,
+                resolver.place(stack).account,
+                found.of_resource(arn),
+                _key(resolver.properties(stack, identifier), kind.key),
+            )
+
+
+def _key(properties: Any, steps: tuple[str, ...]) -> str:
+    """The customer's key at the end of `steps`; empty for none, or for one of AWS's own."""
+    value = properties if steps else None
+    for step in steps:
+        value = next((item for item, _ in options(value) if isinstance(item, dict)), {}).get(step)
+    return value if isinstance(value, str) and not value.startswith("alias/aws/") else ""
+
+
+def _named_outside(
+    documents: Iterable[Document], principals: list[Principal], accounts: frozenset[str]
+) -> list[Principal]:
+    """Whom resource policies let in that no template makes."""
+    known = {each.arn for each in principals}
+    found: dict[str, Principal] = {}
+    for document in documents:
+        for statement in document.statements if document.on else ():
+            if statement.allows:
+                everybody = [Named("AWS", ANYONE)] if statement.not_principals else []
+                for named in [*statement.principals, *everybody]:
+                    if named.value not in known:
+                        found[named.value] = _outsider(named, accounts)
+    return list(found.values())
+
+
+def _outsider(named: Named, accounts: frozenset[str]) -> Principal:
+    if named.value == ANYONE:
+        return Principal(Who.ANYONE, "anyone", ANYONE, known=False)
+    if named.kind == "Service":
+        return Principal(Who.SERVICE, named.value, named.value, known=False)
+    if named.is_root:
+        label = "this account's IAM" if named.account in accounts else f"account {named.account}"
+        return Principal(Who.ACCOUNT, label, named.value, named.account, known=False)
+    return Principal(Who.OTHER, named.value, named.value, named.account, known=False)
+
+
+def _outside(documents: Iterable[Document], resources: list[Resource]) -> list[Resource]:
+    """What identity policies name that no template makes: a bucket handed in, another account's key."""
+    found: dict[str, Resource] = {}
+    for statement in _allows(documents):
+        for pattern in statement.resources:
+            for kind, form in _ARNS:
+                named = form.match(pattern)
+                if not named or is_wild(worst(named["name"])):
+                    continue
+                arn = named[0]
+                if not any(each.kind is kind and overlaps(worst(arn), worst(each.arn)) for each in resources):
+                    found[arn] = Resource(kind, arn, arn, known=False)
+    return list(found.values())
+
+
+def _allows(documents: Iterable[Document]) -> Iterator[Statement]:
+    for document in documents:
+        if not document.on:
+            yield from (each for each in document.statements if each.allows)
+
+
+def _form(text: str) -> re.Pattern[str]:
+    parts = {"partition": "[^:]+", "region": "[^:]*", "account": "[^:]*", "database": "[^/:]+", "path": "/(?:.*/)?"}
+    parts["name"] = "(?P<name>[^/:]+)"
+    return re.compile("".join(parts.get(each, re.escape(each)) for each in re.split(r"[{}]", text)))
+
+
+_ARNS = [(kind, _form(FORMS[type_])) for kind in KINDS for type_ in kind.types[:1]]
+
+
+def _trusted(stacks: Iterable[Stack]) -> Iterator[str]:
+    for stack in stacks:
+        for entries in stack.metadata.values():
+            for entry in entries:
+                if entry["type"] == TRUSTED:
+                    yield from entry["data"]
