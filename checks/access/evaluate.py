@@ -30,13 +30,22 @@ class Policy:
     """Statements that count together, found by action."""
 
     statements: tuple[Statement, ...] = ()
-    _by_action: dict[str, tuple[Statement, ...]] = field(default_factory=dict, repr=False)
+    _found: dict[tuple[bool, str], tuple[Statement, ...]] = field(default_factory=dict, repr=False)
 
-    def on(self, action: str) -> tuple[Statement, ...]:
-        """The statements that speak of `action`."""
-        if action not in self._by_action:
-            self._by_action[action] = tuple(each for each in self.statements if _speaks_of(each, action))
-        return self._by_action[action]
+    def allows(self, action: str) -> tuple[Statement, ...]:
+        """The statements that allow `action`."""
+        return self._of(True, action)
+
+    def denies(self, action: str) -> tuple[Statement, ...]:
+        """The statements that deny `action`."""
+        return self._of(False, action)
+
+    def _of(self, allows: bool, action: str) -> tuple[Statement, ...]:
+        if (allows, action) not in self._found:
+            self._found[allows, action] = tuple(
+                each for each in self.statements if each.allows is allows and _speaks_of(each, action)
+            )
+        return self._found[allows, action]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +58,6 @@ class Principal:
     account: str = ""
     identity: Policy = Policy()
     boundary: Policy | None = None
-    known: bool = True  # whether the templates hold its policies
 
     def context(self, resource: "Resource") -> dict[str, str]:
         """The condition keys that its requests are known to have."""
@@ -104,26 +112,25 @@ def decide(principal: Principal, action: str, resource: Resource, arn: str) -> D
 
 def scopes(principal: Principal, action: str, resource: Resource, target: str) -> tuple[Scope, ...]:
     """The parts of `target`, an ARN or a pattern of them, that `principal` may do `action` to."""
-    known = principal.context(resource)
-    request = _Request(principal, action, target, known)
-    given = request.allowed(principal.identity.on(action))
-    limit = None if principal.boundary is None else request.allowed(principal.boundary.on(action))
+    if not (principal.identity.allows(action) or resource.policy.allows(action)):
+        return ()
+    request = _Request(principal, action, target, principal.context(resource))
+    given = request.scopes_of(principal.identity)
+    limit = None if principal.boundary is None else request.scopes_of(principal.boundary)
     if limit is not None:
         given = _both(given, limit)
     direct, delegated = request.resource_policy(resource, limit)
-    if not resource.known or (
-        not action.startswith(resource.kind.needs_policy or "\0") and _at_home(principal, resource)
-    ):
+    needs_policy = bool(resource.kind.needs_policy) and action.startswith(resource.kind.needs_policy)
+    if not resource.known or (_at_home(principal, resource) and not needs_policy):
         found = given + direct
     elif _at_home(principal, resource):
         found = _both(given, delegated) + direct
-    elif principal.known and principal.who in (Who.ROLE, Who.USER):
+    elif principal.who in (Who.ROLE, Who.USER):
         found = _both(given, direct + delegated)
     else:
         found = direct + delegated
-    policies = (principal.identity, principal.boundary or Policy())
-    denies = [each for policy in policies for each in policy.on(action) if not each.allows]
-    denies += [each for each in resource.policy.on(action) if not each.allows and how_named(each, principal)]
+    denies = [*principal.identity.denies(action), *(principal.boundary or Policy()).denies(action)]
+    denies += [each for each in resource.policy.denies(action) if how_named(each, principal)]
     return simplest(kept for scope in found if (kept := request.not_denied(scope, denies)))
 
 
@@ -138,8 +145,11 @@ def how_named(statement: Statement, principal: Principal) -> str:
 
 def simplest(found: Iterable[Scope]) -> tuple[Scope, ...]:
     """Without those that another one includes."""
-    unique = sorted(set(found), key=lambda scope: (scope.pattern, len(scope.conditions), sorted(scope.conditions)))
-    return tuple(one for one in unique if not any(_includes(other, one) for other in unique if other is not one))
+    kept: list[Scope] = []
+    for one in sorted(set(found), key=lambda scope: (len(scope.conditions), -len(scope.pattern), scope.pattern)):
+        if not any(_includes(other, one) for other in kept):
+            kept = [other for other in kept if not _includes(one, other)] + [one]
+    return tuple(kept)
 
 
 def _includes(other: Scope, one: Scope) -> bool:
@@ -186,8 +196,8 @@ class _Request:
     target: str
     known: dict[str, str]
 
-    def allowed(self, statements: Iterable[Statement]) -> list[Scope]:
-        return [scope for each in statements if each.allows for scope in self._scopes(each)]
+    def scopes_of(self, policy: Policy) -> list[Scope]:
+        return [scope for each in policy.allows(self.action) for scope in self._scopes(each)]
 
     def resource_policy(self, resource: Resource, limit: list[Scope] | None) -> tuple[list[Scope], list[Scope]]:
         """What the resource's policy gives the principal itself, and what it leaves to the policies of its account.
@@ -196,14 +206,12 @@ class _Request:
         """
         direct: list[Scope] = []
         delegated: list[Scope] = []
-        for statement in resource.policy.on(self.action):
-            if not statement.allows:
-                continue
+        for statement in resource.policy.allows(self.action):
             match how_named(statement, self.principal):
                 case "its account":
                     delegated += self._scopes(statement)
                 case "itself" if limit is not None and self.principal.who is Who.ROLE:
-                    direct += _both(self._scopes(statement), limit)
+                    direct += _both(list(self._scopes(statement)), limit)
                 case "itself" | "everybody":
                     direct += self._scopes(statement)
         return direct, delegated

@@ -146,7 +146,9 @@ def _chains(rows: Iterable[Row]) -> list[Row]:
     found = []
     for arn, direct in assumed.items():
         seen = {row.principal.arn for row in direct} | {arn}
-        steps = [(row.principal, (row.principal.label,)) for row in direct if row.principal.who is Who.ROLE]
+        steps: list[tuple[Principal, tuple[str, ...]]] = [
+            (row.principal, (row.principal.label,)) for row in direct if row.principal.who is Who.ROLE
+        ]
         while steps:
             middle, path = steps.pop(0)
             for row in assumed.get(middle.arn, []):

@@ -79,9 +79,9 @@ def _principals(resolver: Resolver, found: Attachments, labels: dict[tuple[str, 
                 found.identity(account, who, name),
                 found.boundaries.get((account, who, name)),
             )
-    for account, who, name in found.unmet(resolver):
-        arn = f"arn:aws:iam::{account}:{who}/{name}"
-        yield Principal(Who.OTHER, arn, arn, account, found.identity(account, who, name), known=False)
+    for account, kind, name in found.unmet(resolver):
+        arn = f"arn:aws:iam::{account}:{kind}/{name}"
+        yield Principal(Who.OTHER, arn, arn, account, found.identity(account, kind, name))
 
 
 def _resources(resolver: Resolver, found: Attachments, labels: dict[tuple[str, str], str]) -> Iterator[Resource]:
@@ -125,13 +125,13 @@ def _named_outside(
 
 def _outsider(named: Named, accounts: frozenset[str]) -> Principal:
     if named.value == ANYONE:
-        return Principal(Who.ANYONE, "anyone", ANYONE, known=False)
+        return Principal(Who.ANYONE, "anyone", ANYONE)
     if named.kind == "Service":
-        return Principal(Who.SERVICE, named.value, named.value, known=False)
+        return Principal(Who.SERVICE, named.value, named.value)
     if named.is_root:
         label = "this account's IAM" if named.account in accounts else f"account {named.account}"
-        return Principal(Who.ACCOUNT, label, named.value, named.account, known=False)
-    return Principal(Who.OTHER, named.value, named.value, named.account, known=False)
+        return Principal(Who.ACCOUNT, label, named.value, named.account)
+    return Principal(Who.OTHER, named.value, named.value, named.account)
 
 
 def _outside(documents: Iterable[Document], resources: list[Resource]) -> list[Resource]:
