@@ -13,10 +13,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m checks.access", description=__doc__)
     parser.add_argument("folder", type=Path, help="a synthesized cloud assembly, such as cdk.out")
     parser.add_argument("--markdown", action="store_true", help="as tables")
+    parser.add_argument("--write", type=Path, metavar="TO", help="to TO/<environment>.txt (.md) instead")
     options = parser.parse_args()
+    form, ending = (markdown, "md") if options.markdown else (text, "txt")
     try:
         for matrix in matrices(Assembly(options.folder)):
-            print(f"# {matrix.environment}\n", (markdown if options.markdown else text)(matrix), sep="\n")
+            if options.write:
+                (options.write / f"{matrix.environment}.{ending}").write_text(form(matrix))
+            else:
+                print(f"# {matrix.environment}\n", form(matrix), sep="\n")
     except AssemblyError as error:
         print(error, file=sys.stderr)
         return 2

@@ -2,7 +2,7 @@
 
 Wildcards in actions: an identity policy lists its actions, so each wildcard is a finding. A resource policy may
 shorten what reads nothing (the CDK's own `s3:GetBucket*`); either may write KMS's two families of encryption.
-An account that a setting lets in is named in the metadata of a construct of that stack, under `access:trusted-accounts`.
+An account that a setting lets in is named in the metadata of a construct: `access:trusted-accounts`, a list.
 """
 
 from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def of(world: World) -> list[Finding]:
 
 
 def _admin(world: World, document: Document, statement: Statement) -> Wrong:
-    everything = any(matches_action(each, "any:Action") for each in statement.actions)
+    everything = any(matches_action(worst(each), "any:Action") for each in statement.actions)
     if _gives(document, statement) and everything and any(map(_is_everything, statement.resources)):
         yield statement.source, "an identity policy allows every action on everything"
 
@@ -97,17 +97,12 @@ def _wildcard(world: World, document: Document, statement: Statement) -> Wrong:
 
 
 def _public(world: World, document: Document, statement: Statement) -> Wrong:
-    if (
-        document.on
-        and document.type not in (_ROLE, _KEY)
-        and _everybody(statement)
-        and not _held(statement, _RESTRICTING)
-    ):
+    if document.on and document.type not in (_ROLE, _KEY) and _is_public(statement):
         yield statement.source, f"anyone may {_what(statement)}"
 
 
 def _open_key(world: World, document: Document, statement: Statement) -> Wrong:
-    if document.type == _KEY and _everybody(statement) and not _held(statement, _RESTRICTING):
+    if document.type == _KEY and _is_public(statement):
         yield (
             statement.source,
             f"anyone may {_what(statement)} with the key",
@@ -232,17 +227,16 @@ def _is_everything(resource: str) -> bool:
     return not resource.replace("*", "").replace(":", "").removeprefix("arn").removeprefix("aws")
 
 
-def _everybody(statement: Statement) -> bool:
-    return statement.allows and (Named("AWS", ANYONE) in statement.principals or bool(statement.not_principals))
+def _is_public(statement: Statement) -> bool:
+    everybody = Named("AWS", ANYONE) in statement.principals or bool(statement.not_principals)
+    return statement.allows and everybody and not _held(statement, _RESTRICTING)
 
 
 def _elsewhere(named: Named, world: World) -> bool:
     """Whether it is, or in the worst case may be, of an account that no setting lets in."""
     if named.kind != "AWS" or named.value == ANYONE:
         return False
-    return not (is_known(named.value) or named.account in world.accounts) or (
-        bool(named.account) and named.account not in world.accounts | world.trusted
-    )
+    return named.account not in world.accounts | world.trusted if named.account else not is_known(named.value)
 
 
 def _what(statement: Statement) -> str:

@@ -8,10 +8,12 @@ says that KMS will refuse, since the principal can't use the key that encrypts t
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from checks.access.evaluate import Principal, Resource, Scope, Who, scopes, simplest
+from checks.access.evaluate import Principal, Resource, Scope, scopes, simplest
 from checks.access.kinds import KEY_ACTIONS
 from checks.access.world import World, worlds
 from checks.assembly import Assembly
+
+Step = tuple[Principal, tuple[str, ...], frozenset[str]]  # of a chain: who, the roles after it, the conditions
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Right:
 
 @dataclass(frozen=True)
 class Row:
-    """What one principal may do to one resource; `via` names the roles it gets there by, nearest first."""
+    """What one principal may do to one resource; `via` names the roles it gets there through."""
 
     resource: Resource
     principal: Principal
@@ -88,12 +90,9 @@ def matrix(world: World) -> Matrix:
     keys = {each.arn: each for each in world.resources if each.kind.name == "key"}
     rows = []
     for resource in world.resources:
-        direct = [
-            Row(resource, principal, rights)
-            for principal in world.principals
-            if (rights := tuple(_rights(principal, resource, keys.get(resource.key_arn))))
-        ]
-        rows += direct
+        key = keys.get(resource.key_arn)
+        granted = ((each, tuple(_rights(each, resource, key))) for each in world.principals)
+        rows += [Row(resource, principal, rights) for principal, rights in granted if rights]
     return Matrix(world.name, tuple(rows + _chains(rows)))
 
 
@@ -139,23 +138,23 @@ def _rights(principal: Principal, resource: Resource, key: Resource | None) -> I
 
 def _chains(rows: Iterable[Row]) -> list[Row]:
     """Who reaches a role through another one: a may assume b, which may assume c."""
-    assumed: dict[str, list[Row]] = {}
+    assumed: dict[str, list[tuple[Row, frozenset[str]]]] = {}
     for row in rows:
-        if row.resource.kind.name == "role" and any(right.verb == "assume" for right in row.rights):
-            assumed.setdefault(row.resource.arn, []).append(row)
+        for right in row.rights:
+            if right.verb == "assume":
+                easiest = min((scope.conditions for scope in right.scopes), key=len)
+                assumed.setdefault(row.resource.arn, []).append((row, easiest))
     found = []
     for arn, direct in assumed.items():
-        seen = {row.principal.arn for row in direct} | {arn}
-        steps: list[tuple[Principal, tuple[str, ...]]] = [
-            (row.principal, (row.principal.label,)) for row in direct if row.principal.who is Who.ROLE
-        ]
-        while steps:
-            middle, path = steps.pop(0)
-            for row in assumed.get(middle.arn, []):
+        seen = {row.principal.arn for row, _ in direct} | {arn}
+        steps: list[Step] = [(row.principal, (row.principal.label,), conditions) for row, conditions in direct]
+        for middle, path, before in steps:  # grows as it goes, so the shortest way comes first
+            for row, conditions in assumed.get(middle.arn, []):
                 if row.principal.arn not in seen:
                     seen.add(row.principal.arn)
-                    found.append(Row(direct[0].resource, row.principal, (Right("assume", ()),), path))
-                    steps.append((row.principal, (row.principal.label, *path)))
+                    right = Right("assume", (Scope(arn, before | conditions),))
+                    found.append(Row(direct[0][0].resource, row.principal, (right,), path))
+                    steps.append((row.principal, (row.principal.label, *path), before | conditions))
     return found
 
 

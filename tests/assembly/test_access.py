@@ -1,0 +1,50 @@
+"""Who can read what in our own stacks, as a reviewer last saw it, and nothing that the gate finds."""
+
+import time
+
+import pytest
+
+from checks.access import findings, matrices
+from checks.access.matrix import text
+from checks.assembly import Assembly
+from tests.assembly.synthesis import ROOT
+
+RECORDED = ROOT / "tests" / "checks" / "access"
+AGAIN = "after `make synth ENV=all`, `python -m checks.access cdk.out --write tests/checks/access`: review the change"
+SECONDS = 2  # of CPU, for the three environments
+
+
+@pytest.mark.parametrize("environment", ["sandbox", "staging", "production"])
+def test_nobody_may_do_more_or_less_than_is_recorded(assembly: Assembly, environment: str) -> None:
+    (found,) = [matrix for matrix in matrices(assembly) if matrix.environment == environment]
+    assert text(found).splitlines() == (RECORDED / f"{environment}.txt").read_text().splitlines(), AGAIN
+
+
+@pytest.mark.requirement("sec-general", "sec-bucket-policy-json")
+def test_no_policy_says_what_none_should(assembly: Assembly) -> None:
+    found = findings(assembly)
+    assert not found, "\n".join(map(str, found))
+
+
+@pytest.mark.requirement("sec-ec2-role")
+def test_only_roles_and_services_may_do_anything(assembly: Assembly) -> None:
+    """No user with lasting keys, nobody of another account, nobody unnamed."""
+    kinds = {row.principal.who.value for matrix in matrices(assembly) for row in matrix.rows}
+    assert kinds == {"role", "service", "account"}
+
+
+def test_whoever_may_read_a_bucket_can_use_its_key(assembly: Assembly) -> None:
+    """A role that KMS would refuse has permissions that do nothing, or lacks one."""
+    without = [
+        f"{matrix.environment} {row.principal.label} {row.resource.label}: {row}"
+        for matrix in matrices(assembly)
+        for row in matrix.rows
+        if any(not right.with_key for right in row.rights)
+    ]
+    assert not without, "\n".join(without)
+
+
+def test_the_matrix_is_quick(assembly: Assembly) -> None:
+    started = time.process_time()
+    matrices(assembly)
+    assert time.process_time() - started < SECONDS
