@@ -27,8 +27,8 @@ def test_no_policy_says_what_none_should(assembly: Assembly) -> None:
 
 
 @pytest.mark.requirement("sec-ec2-role")
-def test_only_roles_and_services_may_do_anything(assembly: Assembly) -> None:
-    """No user with lasting keys, nobody of another account, nobody unnamed."""
+def test_only_roles_services_and_the_account_may_do_anything(assembly: Assembly) -> None:
+    """No user with lasting keys, nobody unnamed; the account is what keys leave to IAM."""
     kinds = {row.principal.who.value for matrix in matrices(assembly) for row in matrix.rows}
     assert kinds == {"role", "service", "account"}
 
