@@ -113,7 +113,7 @@ class _Gatherer:
         return self.found
 
     def _read(self, stack: Stack, identifier: str, type_: str) -> None:
-        source = Source(f"{stack.environment}/{stack.layer}".strip("/"), identifier)
+        source = Source(stack.label, identifier)
         account = self.resolver.place(stack).account
         properties = self.resolver.properties(stack, identifier)
         if type_ in ("AWS::IAM::Role", "AWS::IAM::User", "AWS::IAM::Group"):

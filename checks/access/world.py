@@ -38,9 +38,8 @@ def worlds(assembly: Assembly) -> list[World]:
 def _world(name: str, stacks: list[Stack], where: Places) -> World:
     resolver = Resolver(stacks, where)
     found = gather(resolver)
-    labels = {(stack.name, identifier): label for stack in stacks for identifier, label in _labels(stack).items()}
-    principals = list(_principals(resolver, found, labels))
-    resources = list(_resources(resolver, found, labels))
+    principals = list(_principals(resolver, found))
+    resources = list(_resources(resolver, found))
     accounts = frozenset(resolver.place(stack).account for stack in stacks)
     principals += _named_outside(found.documents, principals, accounts)
     resources += _outside(found.documents, resources)
@@ -54,18 +53,13 @@ def _world(name: str, stacks: list[Stack], where: Places) -> World:
     )
 
 
-def _labels(stack: Stack) -> dict[str, str]:
-    """Logical id -> layer/Construct, as the constructs' paths say."""
-    found = {}
-    for path, entries in stack.metadata.items():
-        for entry in entries:
-            if entry["type"] == "aws:cdk:logicalId":
-                within = path.removeprefix(f"/{stack.environment}") if stack.environment else path
-                found[entry["data"]] = within.strip("/").removesuffix("/Resource")
-    return {name: found.get(name, f"{stack.layer}/{name}") for name in stack.resources()}
+def _label(stack: Stack, logical_id: str) -> str:
+    """layer/Construct, as the construct's path says; layer/logical id where there is none."""
+    path = stack.path(logical_id).removeprefix(f"{stack.environment}/").removesuffix("/Resource")
+    return path if "/" in path else f"{stack.layer}/{path}"
 
 
-def _principals(resolver: Resolver, found: Attachments, labels: dict[tuple[str, str], str]) -> Iterator[Principal]:
+def _principals(resolver: Resolver, found: Attachments) -> Iterator[Principal]:
     for stack in resolver.stacks.values():
         account = resolver.place(stack).account
         for identifier, resource in stack.resources("AWS::IAM::Role", "AWS::IAM::User").items():
@@ -73,7 +67,7 @@ def _principals(resolver: Resolver, found: Attachments, labels: dict[tuple[str, 
             name = resolver.name(stack, identifier)
             yield Principal(
                 who,
-                labels[stack.name, identifier],
+                _label(stack, identifier),
                 resolver.arn(stack, identifier),
                 account,
                 found.identity(account, who, name),
@@ -84,14 +78,14 @@ def _principals(resolver: Resolver, found: Attachments, labels: dict[tuple[str, 
         yield Principal(Who.OTHER, arn, arn, account, found.identity(account, kind, name))
 
 
-def _resources(resolver: Resolver, found: Attachments, labels: dict[tuple[str, str], str]) -> Iterator[Resource]:
+def _resources(resolver: Resolver, found: Attachments) -> Iterator[Resource]:
     for stack in resolver.stacks.values():
         for identifier in stack.resources(*KIND_OF):
             kind = KIND_OF[stack.template["Resources"][identifier]["Type"]]
             arn = resolver.arn(stack, identifier)
             yield Resource(
                 kind,
-                labels[stack.name, identifier],
+                _label(stack, identifier),
                 arn,
                 resolver.place(stack).account,
                 found.of_resource(arn),

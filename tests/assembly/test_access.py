@@ -5,8 +5,9 @@ import time
 import pytest
 
 from checks.access import findings, matrices
-from checks.access.matrix import text
+from checks.access.matrix import Matrix, text
 from checks.assembly import Assembly
+from config.settings import ENVIRONMENTS
 from tests.assembly.synthesis import ROOT
 
 RECORDED = ROOT / "tests" / "checks" / "access"
@@ -14,10 +15,16 @@ AGAIN = "after `make synth ENV=all`, `python -m checks.access cdk.out --write te
 SECONDS = 2  # of CPU, for the three environments
 
 
-@pytest.mark.parametrize("environment", ["sandbox", "staging", "production"])
-def test_nobody_may_do_more_or_less_than_is_recorded(assembly: Assembly, environment: str) -> None:
-    (found,) = [matrix for matrix in matrices(assembly) if matrix.environment == environment]
-    assert text(found).splitlines() == (RECORDED / f"{environment}.txt").read_text().splitlines(), AGAIN
+@pytest.fixture(scope="module")
+def access(assembly: Assembly) -> dict[str, Matrix]:
+    """environment -> its matrix."""
+    return {matrix.environment: matrix for matrix in matrices(assembly)}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_nobody_may_do_more_or_less_than_is_recorded(access: dict[str, Matrix], environment: str) -> None:
+    recorded = (RECORDED / f"{environment}.txt").read_text()
+    assert text(access[environment]).splitlines() == recorded.splitlines(), AGAIN
 
 
 @pytest.mark.requirement("sec-general", "sec-bucket-policy-json")
@@ -27,17 +34,17 @@ def test_no_policy_says_what_none_should(assembly: Assembly) -> None:
 
 
 @pytest.mark.requirement("sec-ec2-role")
-def test_only_roles_services_and_the_account_may_do_anything(assembly: Assembly) -> None:
+def test_only_roles_services_and_the_account_may_do_anything(access: dict[str, Matrix]) -> None:
     """No user with lasting keys, nobody unnamed; the account is what keys leave to IAM."""
-    kinds = {row.principal.who.value for matrix in matrices(assembly) for row in matrix.rows}
+    kinds = {row.principal.who.value for matrix in access.values() for row in matrix.rows}
     assert kinds == {"role", "service", "account"}
 
 
-def test_whoever_may_read_a_bucket_can_use_its_key(assembly: Assembly) -> None:
+def test_whoever_may_read_a_bucket_can_use_its_key(access: dict[str, Matrix]) -> None:
     """A role that KMS would refuse has permissions that do nothing, or lacks one."""
     without = [
         f"{matrix.environment} {row.principal.label} {row.resource.label}: {row}"
-        for matrix in matrices(assembly)
+        for matrix in access.values()
         for row in matrix.rows
         if any(not right.with_key for right in row.rights)
     ]
