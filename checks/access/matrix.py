@@ -61,6 +61,7 @@ class Matrix:
     """One environment's rows, by resource and then by principal."""
 
     environment: str
+    resources: tuple[Resource, ...]
     rows: tuple[Row, ...]
 
     def may(self, principal: str, verb: str, resource: str) -> bool:
@@ -73,10 +74,10 @@ class Matrix:
         )
 
     def by_resource(self) -> Iterator[tuple[Resource, list[Row]]]:
-        """The rows of each resource."""
-        found: dict[Resource, list[Row]] = {}
+        """The rows of each resource, none where nobody may do anything."""
+        found: dict[Resource, list[Row]] = {resource: [] for resource in self.resources}
         for row in self.rows:
-            found.setdefault(row.resource, []).append(row)
+            found[row.resource].append(row)
         yield from found.items()
 
 
@@ -93,7 +94,7 @@ def matrix(world: World) -> Matrix:
         key = keys.get(resource.key_arn)
         granted = ((each, tuple(_rights(each, resource, key))) for each in world.principals)
         rows += [Row(resource, principal, rights) for principal, rights in granted if rights]
-    return Matrix(world.name, tuple(rows + _chains(rows)))
+    return Matrix(world.name, world.resources, tuple(rows + _chains(rows)))
 
 
 def text(found: Matrix) -> str:
@@ -101,8 +102,8 @@ def text(found: Matrix) -> str:
     lines = []
     for resource, rows in found.by_resource():
         lines += ["", f"{resource.kind.name} {resource.label}"]
-        width = max(len(row.principal.label) for row in rows)
-        lines += [f"  {row.principal.label:{width}}  {row}" for row in rows]
+        lines += [f"  {row.principal.label}: {row}" for row in rows]  # not aligned: a new line leaves the others alone
+        lines += [] if rows else ["  nobody"]
     return "\n".join(lines[1:]) + "\n"
 
 
@@ -115,6 +116,7 @@ def markdown(found: Matrix) -> str:
             cells = (name, row.principal.label, str(row).replace("*", r"\*"))
             lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
             name = ""
+        lines += [] if rows else [f"| {name} | nobody | |"]
     return "\n".join(lines) + "\n"
 
 

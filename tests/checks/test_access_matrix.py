@@ -42,25 +42,25 @@ def test_what_is_encrypted_is_read_only_with_the_key(tmp_path: Path) -> None:
     assert not found.may("app/Blind", "read", "app/Bucket")
     assert text(found) == (
         "bucket app/Bucket\n"
-        "  app/Blind   read (raw/*) without the key, write (raw/*) without the key\n"
-        "  app/Reader  read (raw/*), write (raw/*) without the key\n"
+        "  app/Blind: read (raw/*) without the key, write (raw/*) without the key\n"
+        "  app/Reader: read (raw/*), write (raw/*) without the key\n"
         "\n"
         "key app/Key\n"
-        "  app/Reader          decrypt\n"
-        "  this account's IAM  decrypt, encrypt, grant, administer\n"
+        "  app/Reader: decrypt\n"
+        "  this account's IAM: decrypt, encrypt, grant, administer\n"
         "\n"
         "role app/Blind\n"
-        "  lambda.amazonaws.com  assume\n"
+        "  lambda.amazonaws.com: assume\n"
         "\n"
         "role app/Reader\n"
-        "  lambda.amazonaws.com  assume\n"
+        "  lambda.amazonaws.com: assume\n"
     )
 
 
 def test_a_key_used_only_through_a_service_is_a_condition_of_the_bucket(tmp_path: Path) -> None:
     through = {"Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}}
     found = _matrix(tmp_path, app=_encrypted() | {"Reader": role(READ, DECRYPT | through)})
-    assert "app/Reader          decrypt if kms:ViaService" in text(found)
+    assert "app/Reader: decrypt if kms:ViaService" in text(found)
     assert "read (raw/*) if kms:ViaService" in text(found)
 
 
@@ -72,7 +72,7 @@ def test_references_between_stacks_lead_to_the_same_bucket(tmp_path: Path) -> No
     strong = {"Fn::Join": ["", [{"Fn::ImportValue": "lake:Arn"}, "/a/*"]]}
     weak = {"Fn::Join": ["", [{"Fn::GetStackOutput": {"StackName": "app-lake", "OutputName": "Arn"}}, "/b/*"]]}
     found = _matrix(tmp_path, lake=lake, jobs={"Job": role(statement("Allow", "s3:GetObject", [strong, weak]))})
-    assert "jobs/Job  read (a/* b/*)" in text(found)
+    assert "jobs/Job: read (a/* b/*)" in text(found)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_who_and_what_no_template_makes_are_shown_too(tmp_path: Path) -> None:
         app={"Bucket": resource("AWS::S3::Bucket"), "Policy": bucket_policy(to_them), "Role": role(outside)},
     )
     assert found.may(f"arn:aws:iam::{OTHER_ACCOUNT}:role/Partner", "read", "app/Bucket")
-    assert "bucket arn:aws:s3:::handed-in\n  app/Role  read (raw/*)\n" in text(found)
+    assert "bucket arn:aws:s3:::handed-in\n  app/Role: read (raw/*)\n" in text(found)
 
 
 def test_a_stack_in_another_account_needs_both_policies(tmp_path: Path) -> None:
@@ -194,6 +194,12 @@ def test_lambda_permissions_and_aliases_are_of_their_function(tmp_path: Path) ->
     assert rows == {"app/Caller": "invoke (live)", "events.amazonaws.com": "invoke if aws:SourceAccount"}
 
 
+def test_what_nobody_may_touch_is_said(tmp_path: Path) -> None:
+    found = _matrix(tmp_path, app={"Bucket": resource("AWS::S3::Bucket")})
+    assert text(found) == "bucket app/Bucket\n  nobody\n"
+    assert markdown(found).endswith("| bucket **app/Bucket** | nobody | |\n")
+
+
 def test_the_table_groups_by_resource(tmp_path: Path) -> None:
     found = _matrix(tmp_path, app={"Bucket": resource("AWS::S3::Bucket"), "A": role(READ), "B": role(READ)})
     assert markdown(found).splitlines()[:4] == [
@@ -210,7 +216,7 @@ def test_the_command_prints_every_environment(
     assembly(tmp_path, app={"Bucket": resource("AWS::S3::Bucket"), "A": role(READ)})
     monkeypatch.setattr("sys.argv", ["access", str(tmp_path)])
     assert main() == 0
-    assert "# test\n\nbucket app/Bucket\n  app/A  read (raw/*), write (raw/*)\n" in capsys.readouterr().out
+    assert "# test\n\nbucket app/Bucket\n  app/A: read (raw/*), write (raw/*)\n" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["access", str(tmp_path / "nothing")])
     assert main() == 2
     assert "cdk synth" in capsys.readouterr().err
