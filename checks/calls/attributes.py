@@ -51,8 +51,8 @@ class Attributes(Names):
                     found |= {OUTSIDE}
         if clients:
             found |= self._client(node, clients, name, scope)
-        if not holders and "_" in name and boto.any_operation(name):
-            self.problem(node, scope, f"calls {name} of something unknown: if it is a client, say where it is made")
+        if not holders:
+            self.unknown(node, scope, name)
         return found
 
     def own(self, node: ast.expr, holder: Instance | Class, name: str, scope: Scope) -> Values:

@@ -77,6 +77,8 @@ def member(service: str, kind: str, name: str) -> Member | None:
     described = model.get("resources", {}).get(kind, {}) if kind else model.get("service", {})
     if name in _ADDED.get(service, {}):
         return Member((_ADDED[service][name],))
+    if not kind and name in model.get("resources", {}):  # whatever it has can be made by its identifiers
+        return Member(gives=name)
     for section in ("actions", "has"):
         for each, definition in described.get(section, {}).items():
             if name in (each, xform_name(each)):

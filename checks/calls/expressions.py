@@ -137,7 +137,10 @@ class Expressions(Attributes):
                 case External():
                     found |= self._library(node, function, given, keywords, scope)
         if not functions:
-            self._handed_over(node, [*given, *keywords.values()], ast.unparse(node)[:60], scope)
+            everything = [*given, *keywords.values()]
+            if _callable(everything):
+                return self._later(node, everything, keywords, scope)
+            self._handed_over(node, everything, ast.unparse(node)[:60], scope)
         return found
 
     def call_method(
@@ -218,7 +221,7 @@ class Expressions(Attributes):
         if reason := calls_aws(path, ast.unparse(node)):
             self.problem(node, scope, reason)
         result: Values = frozenset().union(*everything) if path in _GIVES_BACK else frozenset({function.called()})
-        if any(isinstance(value, Function | Method) for values in everything for value in values):
+        if _callable(everything):
             return result | self._later(node, everything, keywords, scope)
         if path not in _GIVES_BACK | _HARMLESS:
             self._handed_over(node, everything, path, scope)
@@ -275,6 +278,10 @@ class Expressions(Attributes):
         for value in frozenset().union(*given):
             if isinstance(value, Client | Resource):
                 self.problem(node, scope, f"hands a client of {value.service} to {to}, which can't be followed")
+
+
+def _callable(given: Sequence[Values]) -> bool:
+    return any(isinstance(value, Function | Method) for values in given for value in values)
 
 
 def _bind(

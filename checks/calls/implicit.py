@@ -19,8 +19,10 @@ _RULE_TARGETS = f"{_AWS}eventbridge/latest/userguide/eb-use-identity-based.html"
 _MULTIPART = f"{_AWS}AmazonS3/latest/userguide/mpuoverview.html"
 
 _LOG_STREAM = ("logs:CreateLogStream", "logs:PutLogEvents")
-_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetAuthorizationToken")
-_PULL += ("ecr:GetDownloadUrlForLayer",)
+_PULL = tuple(
+    f"ecr:{name}"
+    for name in ("BatchCheckLayerAvailability", "BatchGetImage", "GetAuthorizationToken", "GetDownloadUrlForLayer")
+)
 _INTERFACES = tuple(
     f"ec2:{name}"
     for name in (

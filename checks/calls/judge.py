@@ -11,7 +11,7 @@ from checks.assembly import Assembly
 from checks.calls.actions import KEY_ACTIONS, actions
 from checks.calls.implicit import IMPLIED, MANAGED, library
 from checks.calls.places import shown
-from checks.calls.source import Call, Reading, read
+from checks.calls.source import Call, Place, Reading, read
 from checks.calls.workloads import Index, Target, Use, uses
 from checks.finding import Finding, Severity
 
@@ -52,7 +52,7 @@ def findings(assembly: Assembly) -> Iterator[Finding]:
         _need(role, index, assembly)
         yield from _missing(role)
         if not problems and not any(use.unknown for use in role.users):
-            yield from _unused(role)
+            yield from _unused(role, assembly)
 
 
 def not_judged(assembly: Assembly) -> list[tuple[str, str]]:
@@ -64,9 +64,7 @@ def not_judged(assembly: Assembly) -> list[tuple[str, str]]:
     }
     used = {role.target for role in roles}
     idle = [Target(stack, name) for stack, name, _ in assembly.resources("AWS::IAM::Role")]
-    return sorted(
-        unknown | {(str(role), "nothing in the assembly works with it") for role in idle if role not in used}
-    )
+    return sorted(unknown | {(str(role), "nothing in the assembly works with it") for role in idle if role not in used})
 
 
 def _roles(index: Index) -> list[_Role]:
@@ -184,14 +182,13 @@ def _missing(role: _Role) -> Iterator[Finding]:
             )
 
 
-def _unused(role: _Role) -> Iterator[Finding]:
+def _unused(role: _Role, assembly: Assembly) -> Iterator[Finding]:
     used = {action.lower() for action in {*role.needed, *role.accepted}}
     for pattern, statements in sorted(role.allowed.items()):
         if pattern.lower() in used:
             continue
         covered = ", ".join(sorted(action for action in role.needed if _matches(pattern, action)))
-        code = {shown_code for use in role.users if (shown_code := _entry(use))}
-        users = ", ".join(sorted(code | {use.logical_id for use in role.users}))
+        users = ", ".join(sorted({_named(use, assembly) for use in role.users}))
         for policy in {target for target, _ in statements}:
             yield _finding(
                 "calls-unused",
@@ -201,8 +198,9 @@ def _unused(role: _Role) -> Iterator[Finding]:
             )
 
 
-def _entry(use: Use) -> str:
-    return f"{use.code.entry} ({use.logical_id})" if use.code else ""
+def _named(use: Use, assembly: Assembly) -> str:
+    file = use.code.file(use.code.entry) if use.code else None
+    return f"{use.logical_id} ({shown(Place(file, 1), assembly.folder) if file else use.kind})"
 
 
 def _finding(rule: str, at: Target, message: str, fix: str) -> Finding:

@@ -40,6 +40,10 @@ class Names(ABC):
         """Note what can't be resolved, once everything that can be is."""
 
     @abstractmethod
+    def unknown(self, node: ast.AST, scope: Scope, name: str) -> None:
+        """Note an attribute of something that nothing is known of."""
+
+    @abstractmethod
     def assign(self, target: ast.expr, values: Values, scope: Scope) -> None:
         """Let a target be any of `values`."""
 

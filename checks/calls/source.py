@@ -7,10 +7,11 @@ again until nothing new is found. What can't be followed is a problem to report,
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.calls import boto
 from checks.calls.expressions import Expressions
 from checks.calls.modules import Code, Module, Unreadable, load
 from checks.calls.values import NOTHING, OUTSIDE, Class, External, Function, Imported, Scope, Values
@@ -73,7 +74,7 @@ class _Reader(Expressions):
         self.store: defaultdict[tuple[object, str], set[object]] = defaultdict(set)
         self.grown = self.last = False
         self.here = Place(Path(code.entry), 1)
-        self._visitors = {
+        self._visitors: dict[type[ast.AST], Callable[..., None]] = {
             ast.FunctionDef: self._function,
             ast.AsyncFunctionDef: self._function,
             ast.ClassDef: self._class,
@@ -145,6 +146,11 @@ class _Reader(Expressions):
         """Note what can't be resolved, once everything that can be is."""
         if self.last:
             self.problems.add(Problem(_place(node, scope), message))
+
+    def unknown(self, node: ast.AST, scope: Scope, name: str) -> None:
+        """A problem when some client of AWS has a method of this name, in two words or more: others are too common."""
+        if self.last and "_" in name and boto.any_operation(name):
+            self.problem(node, scope, f"calls {name} of something unknown: if it is a client, say where it is made")
 
     def imported(self, name: str) -> Values:
         """What `import name` gives: this code's own module, or a library's."""
