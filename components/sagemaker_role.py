@@ -5,7 +5,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from components.findings import explain
-from components.permissions import allow, allow_any_of, pull_image, put_metrics, use_key, write_logs
+from components.permissions import allow, allow_any_of, decrypt, pull_image, put_metrics, write_logs
 from components.role import ServiceRole
 
 _NETWORK = [
@@ -24,6 +24,7 @@ _NETWORK = [
 class ContainerRole(ServiceRole):
     """A role that SageMaker assumes for a container: pull the image, write logs, use the key, and join a VPC.
 
+    `encrypts` is for disks and outputs under the key, which a serverless endpoint has not.
     https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
     """
 
@@ -36,12 +37,14 @@ class ContainerRole(ServiceRole):
         key: kms.IKey,
         log_groups: list[str],
         in_vpc: bool,
+        encrypts: bool = True,
     ) -> None:
         super().__init__(scope, construct_id, "sagemaker")
         pull_image(self, repository)
-        use_key(self, key)
+        decrypt(self, key)
         write_logs(self, *log_groups)
-        allow(self, ["kms:CreateGrant", "kms:Encrypt"], key.key_arn)  # encrypted disks, and encrypted outputs
+        if encrypts:
+            allow(self, ["kms:CreateGrant", "kms:Encrypt", "kms:GenerateDataKey"], key.key_arn)
         put_metrics(self, "/aws/sagemaker/*")
         if in_vpc:
             reason = "SageMaker makes and deletes the network interfaces itself"

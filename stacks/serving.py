@@ -28,7 +28,7 @@ from components.dead_letters import DeadLetters
 from components.endpoint import BASELINE, LOG_GROUPS, Endpoint, EndpointOptions
 from components.findings import explain
 from components.function import Function
-from components.permissions import allow, allow_any_of, read_objects, write_objects
+from components.permissions import allow, allow_any_of, put_objects, read_objects, use_key, write_objects
 from components.sagemaker_role import ContainerRole
 
 MODELS_PREFIX = "pipelines/"
@@ -71,6 +71,7 @@ class Serving(Layer):
             key=key,
             log_groups=[f"{LOG_GROUPS}/{self.endpoint_name}"],
             in_vpc=vpc is not None and options.kind == "realtime",
+            encrypts=options.kind == "realtime",
         )
         read_objects(role, models, MODELS_PREFIX)
         if options.kind == "realtime":
@@ -95,27 +96,27 @@ class Serving(Layer):
         CfnOutput(self, "PredictFunctionName", value=self.predict.function_name)
 
     def _predict(self, options: ServingOptions, key: kms.IKey, captured: s3.IBucket, endpoint: Endpoint) -> Function:
+        capturing = options.kind == "serverless"  # a real-time endpoint captures by itself
         predict = Function(
             self,
             "Predict",
             self.deployment,
             folder="predict",
+            handler="capturing.handler" if capturing else "handler.handler",
             key=key,
             failures_reach="the caller",
             description="Answers for flights from the endpoint and captures what it answered",
-            environment={
-                "ENDPOINT_NAME": self.endpoint_name,
-                # A real-time endpoint captures by itself; serverless can't, so the function does.
-                "CAPTURE_BUCKET": captured.bucket_name if options.kind == "serverless" else "",
-            },
+            environment={"ENDPOINT_NAME": self.endpoint_name}
+            | ({"CAPTURE_BUCKET": captured.bucket_name} if capturing else {}),
         )
         allow(
             predict.permissions,
             ["sagemaker:InvokeEndpoint"],
             f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}:endpoint/{self.endpoint_name}",
         )
-        if options.kind == "serverless":
-            write_objects(predict.permissions, captured, f"{self.endpoint_name}/")
+        if capturing:
+            put_objects(predict.permissions, captured, f"{self.endpoint_name}/")
+            use_key(predict.permissions, key)
         return predict
 
     def _queue_of_failed_roll_outs(self, key: kms.IKey) -> DeadLetters:
@@ -171,6 +172,7 @@ class Serving(Layer):
             on_failure=destinations.SqsDestination(self.failed_roll_outs),
         )
         allow(deploy.permissions, ["sqs:SendMessage"], self.failed_roll_outs.queue_arn)
+        use_key(deploy.permissions, key)
         events.Rule(
             self,
             "PackageApproved",

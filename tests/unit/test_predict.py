@@ -21,15 +21,23 @@ OUTPUT = '{"late_probability": 0.25}\n{"late_probability": 0.75}\n'
 
 
 @pytest.fixture
-def predict(import_lambda: Callable[[str], dict[str, ModuleType]], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def modules(
+    import_lambda: Callable[[str], dict[str, ModuleType]], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, ModuleType]:
     monkeypatch.setenv("ENDPOINT_NAME", ENDPOINT)
     monkeypatch.setenv("CAPTURE_BUCKET", BUCKET)
-    return import_lambda("predict")["handler"]
+    return import_lambda("predict")
 
 
 @pytest.fixture
-def endpoint(predict: ModuleType) -> Iterator[Stubber]:
-    with Stubber(predict.runtime) as stubber:
+def predict(modules: dict[str, ModuleType]) -> ModuleType:
+    """The function of an endpoint that can't capture."""
+    return modules["capturing"]
+
+
+@pytest.fixture
+def endpoint(modules: dict[str, ModuleType]) -> Iterator[Stubber]:
+    with Stubber(modules["handler"].runtime) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
 
@@ -93,11 +101,10 @@ def test_what_it_answered_is_captured_as_sagemaker_would(
 
 
 def test_an_endpoint_that_captures_by_itself_is_not_captured_again(
-    predict: ModuleType, endpoint: Stubber, captured: Captured, monkeypatch: pytest.MonkeyPatch
+    modules: dict[str, ModuleType], endpoint: Stubber, captured: Captured
 ) -> None:
-    monkeypatch.setenv("CAPTURE_BUCKET", "")
     _answer(endpoint)
-    assert predict.handler({"body": BODY}, None)["predictions"] == [0.25, 0.75]
+    assert modules["handler"].handler({"body": BODY}, None)["predictions"] == [0.25, 0.75]
     assert not captured()
 
 
