@@ -10,7 +10,7 @@ from constructs import Construct
 from components.base import ROOT, Deployment
 from components.findings import explain
 from components.log_group import LogGroup
-from components.permissions import allow, before, send_traces, use_key
+from components.permissions import allow, before, decrypt, send_traces
 from components.role import ServiceRole
 
 
@@ -38,7 +38,7 @@ class Function(lambda_.Function):
         log_group = LogGroup(scope, f"{construct_id}Logs", deployment, key=key)
         role = ServiceRole(scope, f"{construct_id}Role", "lambda")
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
-        use_key(role, key)
+        decrypt(role, key)
         send_traces(role)
         super().__init__(
             scope,

@@ -23,7 +23,7 @@ from components.base import ROOT, Deployment
 from components.findings import explain
 from components.function import Function
 from components.log_group import LogGroup
-from components.permissions import allow, before, read_objects, sign_in_to_registry, use_key
+from components.permissions import allow, allow_any_of, before, sign_in_to_registry, use_key
 from components.role import ServiceRole
 
 _BUILD_MINUTES = 13  # the function that waits for the build may run for 15
@@ -92,10 +92,9 @@ class ImageBuild(Construct):
     def _project(self, deployment: Deployment, source: s3_assets.Asset, key: kms.IKey) -> codebuild.Project:
         log_group = LogGroup(self, "BuildLogs", deployment, key=key)
         role = ServiceRole(self, "BuildRole", "codebuild")
-        read_objects(role, source.bucket, "")
         # CodeBuild reads its source by version, and CDK's bucket has versions:
         # https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
-        allow(role, ["s3:GetObjectVersion"], source.bucket.arn_for_objects(source.s3_object_key))
+        allow(role, ["s3:GetObject", "s3:GetObjectVersion"], source.bucket.arn_for_objects(source.s3_object_key))
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
         allow(role, _PUSH, self.repository.repository_arn)
         sign_in_to_registry(role)

@@ -40,9 +40,15 @@ def read_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
     )
 
 
+def put_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
+    """Put whole objects under `prefixes`."""
+    _objects(role, bucket, ["s3:PutObject"], prefixes)
+
+
 def write_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
-    """Put objects under `prefixes`, and give up uploads that failed."""
-    _objects(role, bucket, ["s3:PutObject", "s3:AbortMultipartUpload"], prefixes)
+    """Put objects under `prefixes`, also in parts, and give up uploads that failed."""
+    put_objects(role, bucket, *prefixes)
+    _objects(role, bucket, ["s3:AbortMultipartUpload"], prefixes)
 
 
 def replace_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
@@ -52,9 +58,14 @@ def replace_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
     _objects(role, bucket, ["s3:DeleteObject"], prefixes)
 
 
+def decrypt(role: iam.Role, key: kms.IKey) -> None:
+    """Decrypt what `key` has encrypted."""
+    allow(role, ["kms:Decrypt"], key.key_arn)
+
+
 def use_key(role: iam.Role, key: kms.IKey) -> None:
-    """Decrypt what `key` has encrypted, and encrypt with it."""
-    allow(role, ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey"], key.key_arn)
+    """Decrypt what `key` has encrypted, and encrypt data with it."""
+    allow(role, ["kms:Decrypt", "kms:GenerateDataKey"], key.key_arn)
 
 
 def pull_image(role: iam.Role, repository: ecr.IRepository) -> None:

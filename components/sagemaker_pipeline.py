@@ -35,7 +35,8 @@ class Pipeline(Construct):
         self.name = name
         self.role = ServiceRole(self, "Role", "sagemaker")
         here = f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}"
-        jobs = {"ProcessingJob": "processing-job", "TrainingJob": "training-job"}
+        kinds = {"Processing": "processing-job", "Training": "training-job"}
+        jobs = {f"{kind}Job": kinds[kind] for kind in kinds if kind in {step["Type"] for step in definition["Steps"]}}
         allow_any_of(
             self.role,
             "the pipeline's own jobs, which SageMaker names when it starts them",

@@ -110,6 +110,7 @@ class CatalogEtl(Layer):
         read_objects(role, raw, PREFIX, REFERENCE_PREFIX)
         replace_objects(role, curated, PREFIX, STATE_PREFIX)
         use_key(role, key)
+        allow(role, ["kms:Encrypt"], key.key_arn)  # docs.aws.amazon.com/glue/latest/dg/set-up-encryption.html
         put_metrics(role, "Glue")
         allow_any_of(
             role,

@@ -28,7 +28,7 @@ from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
 from components.endpoint import VARIANT
 from components.findings import explain
-from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, replace_objects
+from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, write_objects
 from components.role import ServiceRole
 from components.sagemaker_pipeline import Pipeline, job_network
 from components.sagemaker_role import ContainerRole
@@ -129,7 +129,7 @@ class Monitoring(Layer):
         )
         read_objects(role, captured, f"{self.endpoint_name}/")
         read_objects(role, models, "pipelines/")  # the baselines of the serving model
-        replace_objects(role, models, REPORTS_PREFIX)
+        write_objects(role, models, REPORTS_PREFIX)
         put_metrics(role, monitor.METRIC_NAMESPACE)
         here = f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}"
         allow(role, ["sagemaker:DescribeEndpoint"], f"{here}:endpoint/{self.endpoint_name}")

@@ -25,7 +25,7 @@ from components.findings import explain
 from components.function import Function
 from components.log_group import LogGroup
 from components.parquet_table import DayPartitionedTable
-from components.permissions import allow, before, replace_objects, use_key, write_objects
+from components.permissions import allow, before, put_objects, read_objects, use_key, write_objects
 from components.role import ServiceRole
 from schemas import flights
 
@@ -80,7 +80,8 @@ class Streaming(Layer):
             memory_mb=512,
             environment={"QUARANTINE_BUCKET": quarantine.bucket_name, "QUARANTINE_PREFIX": PREFIX},
         )
-        write_objects(transform.permissions, quarantine, PREFIX)
+        put_objects(transform.permissions, quarantine, PREFIX)
+        use_key(transform.permissions, key)
         self.table = DayPartitionedTable(
             self,
             "RawFlights",
@@ -102,7 +103,8 @@ class Streaming(Layer):
         by_day = "/".join(f"{unit}=!{{partitionKeyFromLambda:{unit}}}" for unit in ("year", "month", "day"))
         role = ServiceRole(self, "DeliveryRole", "firehose")
         errors = LogGroup(self, "DeliveryErrors", self.deployment, key=key)
-        replace_objects(role, raw, PREFIX, f"errors/{PREFIX}")
+        read_objects(role, raw, PREFIX, f"errors/{PREFIX}")
+        write_objects(role, raw, PREFIX, f"errors/{PREFIX}")
         use_key(role, key)
         allow(role, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], raw.bucket_arn)
         allow(

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from components.base import Deployment, Layer, Options
 from components.function import Function
-from components.permissions import allow, allow_any_of, pull_image, read_objects, replace_objects, use_key
+from components.permissions import allow, allow_any_of, decrypt, pull_image, read_objects, write_objects
 from components.sagemaker_pipeline import Pipeline, job_network
 from components.sagemaker_role import ContainerRole
 from pipelines import training
@@ -80,7 +80,8 @@ class Training(Layer):
             in_vpc=vpc is not None,
         )
         read_objects(role, curated, CURATED_PREFIX)
-        replace_objects(role, models, PIPELINES_PREFIX)
+        read_objects(role, models, PIPELINES_PREFIX)
+        write_objects(role, models, PIPELINES_PREFIX)
         name = f"{deployment.prefix}-training"
         self.pipeline = Pipeline(
             self,
@@ -118,7 +119,7 @@ class Training(Layer):
         role = self.pipeline.role
         pull_image(role, repository)  # registering looks at the image and at the model
         allow(role, ["ecr:DescribeImages"], repository.repository_arn)
-        use_key(role, key)
+        decrypt(role, key)
         self._allow_packages(
             role, ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage", "sagemaker:AddTags"]
         )
