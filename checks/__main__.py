@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from checks import access, lasting, linters, packs, rules
+from checks import access, calls, lasting, linters, packs, rules
 from checks.accepted import Accepted
 from checks.assembly import Assembly, AssemblyError
 from checks.finding import Finding, to_json
 from checks.reports import to_junit, to_sarif
 
 Gate = Callable[[Assembly], Iterable[Finding]]
-GATES: tuple[Gate, ...] = (rules.findings, packs.findings, access.findings, lasting.findings)
+GATES: tuple[Gate, ...] = (rules.findings, packs.findings, access.findings, calls.findings, lasting.findings)
 
 
 def judge(assembly: Assembly, gates: Iterable[Gate]) -> list[Finding]:

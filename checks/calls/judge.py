@@ -128,6 +128,8 @@ def _need_keys(role: _Role, index: Index) -> None:
     for action, on_key in KEY_ACTIONS.items():
         if action not in role.needed:
             continue
+        if not role.allows(action):
+            role.accepted |= set(on_key)
         for pattern, statements in role.allowed.items():
             for policy, resource in statements if _matches(pattern, action) else ():
                 if _own_key(index, policy, resource):
