@@ -4,7 +4,7 @@ import ast
 from collections.abc import Sequence
 
 from checks.calls import boto
-from checks.calls.implicit import library
+from checks.calls.libraries import library
 from checks.calls.names import Names
 from checks.calls.values import (
     NOTHING,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from checks.calls import boto
 from checks.calls.attributes import Attributes
-from checks.calls.implicit import calls_aws
+from checks.calls.libraries import calls_aws
 from checks.calls.values import (
     NOTHING,
     OUTSIDE,

@@ -1,7 +1,7 @@
 """The one reviewed table of what is used without a line of our code calling it, each entry with its source.
 
 `IMPLIED` is for services that act with a role: the log of a function, the image of a job, the target of a rule.
-`MANAGED` is what AWS's managed policies for such roles hold. `LIBRARIES` is what libraries call on their own.
+`MANAGED` is what AWS's managed policies for such roles hold. What libraries call on their own is in libraries.py.
 """
 
 from collections.abc import Callable
@@ -397,38 +397,3 @@ IMPLIED: tuple[Implied, ...] = (
 MANAGED: dict[str, tuple[str, ...]] = {
     "service-role/AWSLambdaBasicExecutionRole": ("logs:CreateLogGroup", *_LOG_STREAM),
 }
-
-# https://docs.aws.amazon.com/glue/latest/ug/getting-started-min-privs-job.html: sources need ListBucket and GetObject,
-# targets also PutObject and DeleteObject; large files are uploads in parts, given up when a task fails (_MULTIPART).
-LIBRARIES: dict[str, tuple[str, ...]] = {
-    "pyspark().read": ("s3:GetObject", "s3:ListBucket"),
-    "pyspark().write": ("s3:DeleteObject", "s3:ListBucket", *_UPLOAD),
-}
-# Libraries that call AWS on their own, of which no use has been reviewed yet.
-_UNREVIEWED = (
-    "awsglue",
-    "awswrangler",
-    "aws_lambda_powertools.utilities.feature_flags",
-    "aws_lambda_powertools.utilities.idempotency.DynamoDBPersistenceLayer",
-    "aws_lambda_powertools.utilities.parameters",
-    "pyarrow.fs.S3FileSystem",
-    "s3fs",
-    "s3path",
-    "sagemaker",
-    "smart_open",
-)
-_READ_PATHS = ("dask", "duckdb", "fsspec", "pandas", "polars", "pyarrow")  # which call S3 for a path that names it
-
-
-def library(path: str) -> tuple[str, ...] | None:
-    """The actions that using this of a library needs; None when it is not known to call AWS."""
-    return LIBRARIES.get(path)
-
-
-def calls_aws(path: str, written: str) -> str:
-    """Why a call of a library, as it is written, can't be resolved; empty when it calls nothing of AWS."""
-    if any(path == name or path.startswith((f"{name}.", f"{name}()")) for name in _UNREVIEWED):
-        return f"{path} calls AWS on its own: say in checks/calls/implicit.py what it needs"
-    if path.split(".")[0] in _READ_PATHS and "s3://" in written:
-        return f"{path} reads or writes S3 on its own: say in checks/calls/implicit.py what it needs"
-    return ""

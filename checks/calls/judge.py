@@ -9,7 +9,8 @@ from typing import Any
 
 from checks.assembly import Assembly
 from checks.calls.actions import KEY_ACTIONS, actions
-from checks.calls.implicit import IMPLIED, MANAGED, library
+from checks.calls.implicit import IMPLIED, MANAGED
+from checks.calls.libraries import library
 from checks.calls.places import shown
 from checks.calls.source import Call, Place, Reading, read
 from checks.calls.workloads import Index, Target, Use, uses
@@ -73,14 +74,17 @@ def _roles(index: Index) -> list[_Role]:
         found.setdefault(target, _Role(target)).users.append(use)
     for role in found.values():
         properties = role.target.properties
-        for policy in properties.get("Policies", []):
+        for policy in _listed(properties.get("Policies", [])):
             _allow(role, role.target, policy.get("PolicyDocument", {}))
-        for managed in properties.get("ManagedPolicyArns", []):
+        for managed in _listed(properties.get("ManagedPolicyArns", [])):
             _allow_managed(role, managed, index)
         stack = role.target.stack
         for name, policy in stack.resources("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy").items():
             if {"Ref": role.target.logical_id} in policy["Properties"].get("Roles", []):
                 _allow(role, Target(stack, name), policy["Properties"]["PolicyDocument"])
+        for name, policy in stack.resources("AWS::IAM::RolePolicy").items():
+            if policy["Properties"].get("RoleName") == {"Ref": role.target.logical_id}:
+                _allow(role, Target(stack, name), policy["Properties"].get("PolicyDocument", {}))
     return list(found.values())
 
 
