@@ -278,6 +278,20 @@ IMPLIED: tuple[Implied, ...] = (
             (("glue", "workflow"), "glue:notifyEvent", f"{_AWS}glue/latest/dg/starting-workflow-eventbridge.html"),
         )
     ),
+    Implied(
+        "AWS::Events::Rule",
+        ("sns:Publish",),
+        "its target",
+        _RULE_TARGETS,
+        lambda use: "AWS::SNS::Topic" in use.types("Arn"),
+    ),
+    Implied(
+        "AWS::Scheduler::Schedule",
+        ("glue:StartJobRun",),
+        "its target",
+        f"{_AWS}scheduler/latest/UserGuide/managing-targets-universal.html",
+        lambda use: ":aws-sdk:glue:startJobRun" in use.text,
+    ),
     Implied("AWS::CodeBuild::Project", _LOG_STREAM, "its log", _CODEBUILD_ROLE),
     Implied(
         "AWS::CodeBuild::Project",

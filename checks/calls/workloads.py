@@ -15,7 +15,6 @@ _NOT_USERS = re.compile(r"AWS::(IAM|KMS)::|Policy$|Permission$|^Custom::|AWS::Cl
 _SERVICES = {
     "AWS::CodeBuild::Project",
     "AWS::EC2::FlowLog",
-    "AWS::Events::Rule",
     "AWS::Glue::Job",
     "AWS::KinesisFirehose::DeliveryStream",
     "AWS::Lambda::Function",
@@ -158,6 +157,10 @@ def _uses(index: Index, stack: Stack, name: str, resource: dict[str, Any]) -> It
                     yield role, Use(stack, name, kind, properties, index)
     elif kind == "AWS::SageMaker::Pipeline":
         yield from _pipeline(index, stack, name, properties)
+    elif kind == "AWS::Events::Rule":
+        for target in properties.get("Targets", []):  # each with a role of its own
+            for role in index.roles(stack, target.get("RoleArn")):
+                yield role, Use(stack, name, kind, target, index)
     elif not _NOT_USERS.search(kind):
         for role in index.roles(stack, properties):
             code, unknown = _code(index, kind, properties)
