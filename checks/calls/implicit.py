@@ -18,37 +18,24 @@ _CODEBUILD_ROLE = f"{_AWS}codebuild/latest/userguide/setting-up-service-role.htm
 _RULE_TARGETS = f"{_AWS}eventbridge/latest/userguide/eb-use-identity-based.html"
 _MULTIPART = f"{_AWS}AmazonS3/latest/userguide/mpuoverview.html"
 
-_LOG_STREAM = ("logs:CreateLogStream", "logs:PutLogEvents")
-_PULL = tuple(
-    f"ecr:{name}"
-    for name in ("BatchCheckLayerAvailability", "BatchGetImage", "GetAuthorizationToken", "GetDownloadUrlForLayer")
+_LOG_STREAM = "logs:CreateLogStream logs:PutLogEvents"
+_PULL = "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetAuthorizationToken ecr:GetDownloadUrlForLayer"
+_INTERFACES = (
+    "ec2:CreateNetworkInterface ec2:CreateNetworkInterfacePermission ec2:DeleteNetworkInterface "
+    "ec2:DeleteNetworkInterfacePermission ec2:DescribeDhcpOptions ec2:DescribeNetworkInterfaces "
+    "ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs"
 )
-_INTERFACES = tuple(
-    f"ec2:{name}"
-    for name in (
-        "CreateNetworkInterface",
-        "CreateNetworkInterfacePermission",
-        "DeleteNetworkInterface",
-        "DeleteNetworkInterfacePermission",
-        "DescribeDhcpOptions",
-        "DescribeNetworkInterfaces",
-        "DescribeSecurityGroups",
-        "DescribeSubnets",
-        "DescribeVpcs",
-    )
-)
-_UPLOAD = ("s3:PutObject", "s3:AbortMultipartUpload")
 
 
 @dataclass(frozen=True)
 class Implied:
-    """What users of these `kinds` need of their role when `applies`.
+    """The `actions` that users of these `kinds` need of their role when `applies`, both separated by spaces.
 
     `needed` is False where a role may hold the actions and AWS does not document that it must: neither is a finding.
     """
 
     kinds: str
-    actions: tuple[str, ...]
+    actions: str
     why: str
     source: str
     applies: Callable[[Use], bool] = lambda _: True
@@ -71,36 +58,33 @@ def _runs(command: str) -> Callable[[Use], bool]:
     return lambda use: command in str(use.at("Source", "BuildSpec"))
 
 
-_FUNCTION, _JOB = "AWS::Lambda::Function", "AWS::Glue::Job"
+_FUNCTION, _MAPPING = "AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping"
+_JOB, _PIPELINE, _ENDPOINT = "AWS::Glue::Job", "AWS::SageMaker::Pipeline", "AWS::SageMaker::EndpointConfig"
+_BUILD, _DELIVERY = "AWS::CodeBuild::Project", "AWS::KinesisFirehose::DeliveryStream"
+_FLOWS = "AWS::EC2::FlowLog"
 _CONTAINERS = "Processing Training AWS::SageMaker::Model"
 
 IMPLIED: tuple[Implied, ...] = (
     Implied(_FUNCTION, _LOG_STREAM, "its log", _LAMBDA_ROLE),
-    Implied(_FUNCTION, ("logs:CreateLogGroup",), "its log", _LAMBDA_ROLE, _lacks("LoggingConfig", "LogGroup")),
+    Implied(_FUNCTION, "logs:CreateLogGroup", "its log", _LAMBDA_ROLE, _lacks("LoggingConfig", "LogGroup")),
     Implied(
         _FUNCTION,
-        ("kms:Decrypt",),
+        "kms:Decrypt",
         "its environment, encrypted with a key of one's own",
         f"{_AWS}lambda/latest/dg/configuration-envvars-encryption.html",
         _has("KmsKeyArn"),
     ),
     Implied(
         _FUNCTION,
-        ("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
+        "xray:PutTelemetryRecords xray:PutTraceSegments",
         "its traces",
         f"{_AWS}lambda/latest/dg/services-xray.html",
         lambda use: use.at("TracingConfig", "Mode") == "Active",
     ),
     Implied(
         _FUNCTION,
-        (
-            "ec2:AssignPrivateIpAddresses",
-            "ec2:CreateNetworkInterface",
-            "ec2:DeleteNetworkInterface",
-            "ec2:DescribeNetworkInterfaces",
-            "ec2:DescribeSubnets",
-            "ec2:UnassignPrivateIpAddresses",
-        ),
+        "ec2:AssignPrivateIpAddresses ec2:CreateNetworkInterface ec2:DeleteNetworkInterface "
+        "ec2:DescribeNetworkInterfaces ec2:UnassignPrivateIpAddresses",
         "its network interfaces",
         f"{_AWS}lambda/latest/dg/configuration-vpc.html",
         _has("VpcConfig", "SubnetIds"),
@@ -113,59 +97,54 @@ IMPLIED: tuple[Implied, ...] = (
             f"{_AWS}lambda/latest/dg/invocation-async-retain-records.html",
             lambda use, kind=kind: use.fails_to(kind),  # type: ignore[misc]
         )
-        for kind, actions in (("AWS::SQS::Queue", ("sqs:SendMessage",)), ("AWS::SNS::Topic", ("sns:Publish",)))
+        for kind, actions in (("AWS::SQS::Queue", "sqs:SendMessage"), ("AWS::SNS::Topic", "sns:Publish"))
     ),
     Implied(
-        "AWS::Lambda::EventSourceMapping",
-        (
-            "kinesis:DescribeStream",
-            "kinesis:DescribeStreamSummary",
-            "kinesis:GetRecords",
-            "kinesis:GetShardIterator",
-            "kinesis:ListShards",
-        ),
+        _MAPPING,
+        "kinesis:DescribeStream kinesis:DescribeStreamSummary kinesis:GetRecords kinesis:GetShardIterator "
+        "kinesis:ListShards",
         "a stream that it reads",
         f"{_AWS}lambda/latest/dg/services-kinesis-create.html",
         lambda use: "AWS::Kinesis::Stream" in use.types("EventSourceArn"),
     ),
     Implied(
-        "AWS::Lambda::EventSourceMapping",
-        ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
+        _MAPPING,
+        "sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage",
         "a queue that it reads",
         f"{_AWS}lambda/latest/dg/services-sqs-configure.html",
         lambda use: "AWS::SQS::Queue" in use.types("EventSourceArn"),
     ),
-    Implied(_JOB, ("s3:GetObject",), "its script", f"{_AWS}glue/latest/ug/getting-started-min-privs-job.html"),
+    Implied(_JOB, "s3:GetObject", "its script", f"{_AWS}glue/latest/ug/getting-started-min-privs-job.html"),
     Implied(
         _JOB,
-        ("logs:CreateLogGroup", *_LOG_STREAM),
+        f"logs:CreateLogGroup {_LOG_STREAM}",
         "its logs",
         f"{_AWS}glue/latest/dg/create-service-policy.html",
     ),
     Implied(
         _JOB,
-        ("logs:AssociateKmsKey",),
+        "logs:AssociateKmsKey",
         "its logs, encrypted by its security configuration",
         f"{_AWS}glue/latest/dg/monitor-continuous-logging-enable.html",
         _has("SecurityConfiguration"),
     ),
     Implied(
         _JOB,
-        ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"),
+        "kms:Decrypt kms:Encrypt kms:GenerateDataKey",
         "what it reads and writes, encrypted by its security configuration",
         f"{_AWS}glue/latest/dg/set-up-encryption.html",
         _has("SecurityConfiguration"),
     ),
     Implied(
         _JOB,
-        ("cloudwatch:PutMetricData",),
+        "cloudwatch:PutMetricData",
         "its metrics",
         f"{_AWS}glue/latest/dg/create-service-policy.html",
         lambda use: "--enable-metrics" in use.text or "--enable-observability-metrics" in use.text,
     ),
     Implied(
         _CONTAINERS,
-        ("cloudwatch:PutMetricData", "logs:CreateLogGroup", "logs:DescribeLogStreams", *_LOG_STREAM),
+        f"cloudwatch:PutMetricData logs:CreateLogGroup logs:DescribeLogStreams {_LOG_STREAM}",
         "its container's metrics and log",
         _SAGEMAKER_ROLES,
     ),
@@ -173,51 +152,51 @@ IMPLIED: tuple[Implied, ...] = (
     Implied(
         _CONTAINERS, _INTERFACES, "its network interfaces", _SAGEMAKER_ROLES, lambda use: use.mentions("VpcConfig")
     ),
-    Implied("AWS::SageMaker::Model", ("s3:GetObject", "s3:ListBucket"), "its model", _SAGEMAKER_ROLES),
-    Implied("Processing", ("s3:GetObject", "s3:ListBucket"), "its inputs", _SAGEMAKER_ROLES, _has("ProcessingInputs")),
-    Implied("Training", ("s3:GetObject", "s3:ListBucket"), "its inputs", _SAGEMAKER_ROLES, _has("InputDataConfig")),
-    Implied("Processing", ("s3:PutObject",), "its outputs", _SAGEMAKER_ROLES, _has("ProcessingOutputConfig")),
-    Implied("Training", ("s3:PutObject",), "its model", _SAGEMAKER_ROLES, _has("OutputDataConfig")),
-    Implied("Processing Training", ("s3:AbortMultipartUpload",), "uploads that failed", _MULTIPART),
+    Implied("AWS::SageMaker::Model", "s3:GetObject s3:ListBucket", "its model", _SAGEMAKER_ROLES),
+    Implied("Processing", "s3:GetObject s3:ListBucket", "its inputs", _SAGEMAKER_ROLES, _has("ProcessingInputs")),
+    Implied("Training", "s3:GetObject s3:ListBucket", "its inputs", _SAGEMAKER_ROLES, _has("InputDataConfig")),
+    Implied("Processing", "s3:PutObject", "its outputs", _SAGEMAKER_ROLES, _has("ProcessingOutputConfig")),
+    Implied("Training", "s3:PutObject", "its model", _SAGEMAKER_ROLES, _has("OutputDataConfig")),
+    Implied("Processing Training", "s3:AbortMultipartUpload", "uploads that failed", _MULTIPART),
     Implied(
         "Processing Training",
-        ("kms:Encrypt", "kms:GenerateDataKey"),
+        "kms:Encrypt kms:GenerateDataKey",
         "its outputs, encrypted with a key of one's own",
         _SAGEMAKER_ROLES,
         lambda use: bool(use.at("ProcessingOutputConfig", "KmsKeyId") or use.at("OutputDataConfig", "KmsKeyId")),
     ),
     Implied(
         "Processing Training",
-        ("kms:CreateGrant",),
+        "kms:CreateGrant",
         "its disk, encrypted with a key of one's own",
         _SAGEMAKER_ROLES,
         lambda use: use.mentions("VolumeKmsKeyId"),
     ),
     Implied(
-        "AWS::SageMaker::EndpointConfig",
-        ("kms:CreateGrant",),
+        _ENDPOINT,
+        "kms:CreateGrant",
         "its disks, encrypted with a key of one's own",
         f"{_AWS}sagemaker/latest/APIReference/API_CreateEndpointConfig.html",
         _has("KmsKeyId"),
     ),
     Implied(
-        "AWS::SageMaker::EndpointConfig",
-        _UPLOAD,
+        _ENDPOINT,
+        "s3:AbortMultipartUpload s3:PutObject",
         "the requests that it captures",
         f"{_AWS}sagemaker/latest/dg/model-monitor-data-capture-endpoint.html",
         _has("DataCaptureConfig", "EnableCapture"),
     ),
     Implied(
-        "AWS::SageMaker::EndpointConfig",
-        ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"),
+        _ENDPOINT,
+        "kms:Decrypt kms:Encrypt kms:GenerateDataKey",
         "the requests that it captures, encrypted with a key of one's own",
         f"{_AWS}sagemaker/latest/dg/model-monitor-data-capture-endpoint.html",
         _has("DataCaptureConfig", "KmsKeyId"),
     ),
     *(
         Implied(
-            "AWS::SageMaker::Pipeline",
-            tuple(f"sagemaker:{verb}{job}Job" for verb in ("Create", "Describe")),
+            _PIPELINE,
+            f"sagemaker:Create{job}Job sagemaker:Describe{job}Job",
             f"its {job} steps",
             _PIPELINE_ROLE,
             lambda use, job=job: job in use.steps,  # type: ignore[misc]
@@ -226,8 +205,8 @@ IMPLIED: tuple[Implied, ...] = (
     ),
     *(
         Implied(
-            "AWS::SageMaker::Pipeline",
-            (f"sagemaker:Stop{job}Job", "sagemaker:AddTags"),
+            _PIPELINE,
+            f"sagemaker:AddTags sagemaker:Stop{job}Job",
             f"its {job} steps, when the pipeline is stopped",
             f"{_AWS}sagemaker/latest/APIReference/API_StopPipelineExecution.html",
             lambda use, job=job: job in use.steps,  # type: ignore[misc]
@@ -236,43 +215,43 @@ IMPLIED: tuple[Implied, ...] = (
         for job in ("Processing", "Training")
     ),
     Implied(
-        "AWS::SageMaker::Pipeline",
-        ("iam:PassRole",),
+        _PIPELINE,
+        "iam:PassRole",
         "the role of its jobs",
         _PIPELINE_ROLE,
         lambda use: bool({"Processing", "Training"} & use.steps),
     ),
     Implied(
-        "AWS::SageMaker::Pipeline",
-        ("events:DescribeRule", "events:PutRule", "events:PutTargets"),
+        _PIPELINE,
+        "events:DescribeRule events:PutRule events:PutTargets",
         "the rule through which it learns of the end of its jobs",
         f"{_AWS}sagemaker/latest/dg/security-iam-awsmanpol-pipelines.html",
         needed=False,
     ),
     Implied(
-        "AWS::SageMaker::Pipeline",
-        ("s3:GetObject",),
+        _PIPELINE,
+        "s3:GetObject",
         "the property files that its conditions read",
         _PIPELINE_ROLE,
         lambda use: use.mentions("Std:JsonGet"),
     ),
     Implied(
-        "AWS::SageMaker::Pipeline",
-        ("sagemaker:CreateModelPackage",),
+        _PIPELINE,
+        "sagemaker:CreateModelPackage",
         "the package that it registers",
         _PIPELINE_ROLE,
         lambda use: "RegisterModel" in use.steps,
     ),
     Implied(
-        "AWS::SageMaker::Pipeline",
-        ("ecr:DescribeImages", *_PULL, "kms:Decrypt", "s3:ListBucket", "sagemaker:DescribeModelPackage"),
+        _PIPELINE,
+        f"ecr:DescribeImages {_PULL} kms:Decrypt s3:ListBucket sagemaker:DescribeModelPackage",
         "the image and the model of the package that it registers, which are looked at",
         f"{_AWS}sagemaker/latest/APIReference/API_CreateModelPackage.html",
         lambda use: "RegisterModel" in use.steps,
         needed=False,
     ),
     *(
-        Implied("AWS::Events::Rule AWS::Scheduler::Schedule", (action,), "its target", source, _targets(*target))
+        Implied("AWS::Events::Rule AWS::Scheduler::Schedule", action, "its target", source, _targets(*target))
         for target, action, source in (
             (("sagemaker", "pipeline"), "sagemaker:StartPipelineExecution", _RULE_TARGETS),
             (("glue", "workflow"), "glue:notifyEvent", f"{_AWS}glue/latest/dg/starting-workflow-eventbridge.html"),
@@ -280,127 +259,115 @@ IMPLIED: tuple[Implied, ...] = (
     ),
     Implied(
         "AWS::Events::Rule",
-        ("sns:Publish",),
+        "sns:Publish",
         "its target",
         _RULE_TARGETS,
         lambda use: "AWS::SNS::Topic" in use.types("Arn"),
     ),
     Implied(
         "AWS::Scheduler::Schedule",
-        ("glue:StartJobRun",),
+        "glue:StartJobRun",
         "its target",
         f"{_AWS}scheduler/latest/UserGuide/managing-targets-universal.html",
         lambda use: ":aws-sdk:glue:startJobRun" in use.text,
     ),
-    Implied("AWS::CodeBuild::Project", _LOG_STREAM, "its log", _CODEBUILD_ROLE),
+    Implied(_BUILD, _LOG_STREAM, "its log", _CODEBUILD_ROLE),
     Implied(
-        "AWS::CodeBuild::Project",
-        ("logs:CreateLogGroup",),
+        _BUILD,
+        "logs:CreateLogGroup",
         "its log",
         _CODEBUILD_ROLE,
         _lacks("LogsConfig", "CloudWatchLogs", "GroupName"),
     ),
     Implied(
-        "AWS::CodeBuild::Project",
-        ("s3:GetObject", "s3:GetObjectVersion"),
+        _BUILD,
+        "s3:GetObject s3:GetObjectVersion",
         "its source",
         _CODEBUILD_ROLE,
         lambda use: use.at("Source", "Type") == "S3",
     ),
     Implied(
-        "AWS::CodeBuild::Project",
-        ("ecr:GetAuthorizationToken",),
+        _BUILD,
+        "ecr:GetAuthorizationToken",
         "its `aws ecr get-login-password`",
         f"{_AWS}AmazonECR/latest/userguide/registry_auth.html",
         _runs("aws ecr get-login-password"),
     ),
     Implied(
-        "AWS::CodeBuild::Project",
-        ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
+        _BUILD,
+        "ecr:BatchGetImage ecr:GetDownloadUrlForLayer",
         "its `docker manifest inspect`, which reads the manifest and its configuration",
         f"{_AWS}AmazonECR/latest/userguide/image-push-iam.html",
         _runs("docker manifest inspect"),
     ),
     Implied(
-        "AWS::CodeBuild::Project",
-        (
-            "ecr:BatchCheckLayerAvailability",
-            "ecr:BatchGetImage",
-            "ecr:CompleteLayerUpload",
-            "ecr:InitiateLayerUpload",
-            "ecr:PutImage",
-            "ecr:UploadLayerPart",
-        ),
+        _BUILD,
+        "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:CompleteLayerUpload "
+        "ecr:InitiateLayerUpload ecr:PutImage ecr:UploadLayerPart",
         "its `docker push`",
         f"{_AWS}AmazonECR/latest/userguide/image-push-iam.html",
         _runs("docker push"),
     ),
     Implied(
-        "AWS::CodeBuild::Project",
-        ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"),
+        _BUILD,
+        "kms:Decrypt kms:DescribeKey kms:Encrypt kms:GenerateDataKey",
         "its artifacts, encrypted with a key of one's own; one without artifacts is not known to go without",
         f"{_AWS}codebuild/latest/userguide/setting-up-kms.html",
         _has("EncryptionKey"),
         needed=False,
     ),
     Implied(
-        "AWS::EC2::FlowLog",
-        ("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+        _FLOWS,
+        "logs:CreateLogStream logs:DescribeLogStreams logs:PutLogEvents",
         "the flows that it logs",
         f"{_AWS}vpc/latest/userguide/flow-logs-iam-role.html",
     ),
     Implied(
-        "AWS::EC2::FlowLog",
-        ("logs:CreateLogGroup", "logs:DescribeLogGroups"),
-        "its log group, which exists when the stack names one",
+        _FLOWS,
+        "logs:CreateLogGroup logs:DescribeLogGroups",
+        "its log group: the page lists them, the CDK's own role goes without",
         f"{_AWS}vpc/latest/userguide/flow-logs-iam-role.html",
         needed=False,
     ),
     Implied(
-        "AWS::KinesisFirehose::DeliveryStream",
-        (
-            "s3:AbortMultipartUpload",
-            "s3:GetBucketLocation",
-            "s3:GetObject",
-            "s3:ListBucket",
-            "s3:ListBucketMultipartUploads",
-            "s3:PutObject",
-        ),
+        _DELIVERY,
+        "s3:AbortMultipartUpload s3:GetBucketLocation s3:GetObject s3:ListBucket "
+        "s3:ListBucketMultipartUploads s3:PutObject",
         "its S3 destination",
         f"{_FIREHOSE}#using-iam-s3",
         lambda use: use.mentions("BucketARN"),
     ),
     Implied(
-        "AWS::KinesisFirehose::DeliveryStream",
-        ("kms:Decrypt", "kms:GenerateDataKey"),
+        _DELIVERY,
+        "kms:Decrypt kms:GenerateDataKey",
         "what it delivers, encrypted with a key of one's own",
         f"{_FIREHOSE}#using-iam-s3",
         lambda use: use.mentions("AWSKMSKeyARN"),
     ),
     Implied(
-        "AWS::KinesisFirehose::DeliveryStream",
-        ("kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"),
+        _DELIVERY,
+        "kinesis:DescribeStream kinesis:GetRecords kinesis:GetShardIterator kinesis:ListShards",
         "the stream that it reads",
         f"{_FIREHOSE}#using-iam-s3",
         _has("KinesisStreamSourceConfiguration"),
     ),
     Implied(
-        "AWS::KinesisFirehose::DeliveryStream",
-        ("lambda:GetFunctionConfiguration", "lambda:InvokeFunction"),
+        _DELIVERY,
+        "lambda:GetFunctionConfiguration lambda:InvokeFunction",
         "the function that transforms its records",
         f"{_FIREHOSE}#using-iam-s3",
         lambda use: use.mentions("LambdaArn"),
     ),
     Implied(
-        "AWS::KinesisFirehose::DeliveryStream",
-        ("glue:GetTable", "glue:GetTableVersion", "glue:GetTableVersions"),
+        _DELIVERY,
+        "glue:GetTable glue:GetTableVersion glue:GetTableVersions",
         "the table that has its schema",
         f"{_FIREHOSE}#using-iam-glue",
         lambda use: use.mentions("SchemaConfiguration"),
     ),
     Implied(
-        "AWS::KinesisFirehose::DeliveryStream",
-        ("logs:PutLogEvents",),
+        _DELIVERY,
+        "logs:PutLogEvents",
         "its errors' log",
         f"{_FIREHOSE}#using-iam-s3",
         lambda use: use.mentions("CloudWatchLoggingOptions"),
@@ -408,6 +375,6 @@ IMPLIED: tuple[Implied, ...] = (
 )
 
 # https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSLambdaBasicExecutionRole.html
-MANAGED: dict[str, tuple[str, ...]] = {
-    "service-role/AWSLambdaBasicExecutionRole": ("logs:CreateLogGroup", *_LOG_STREAM),
+MANAGED: dict[str, str] = {
+    "service-role/AWSLambdaBasicExecutionRole": f"logs:CreateLogGroup {_LOG_STREAM}",
 }

@@ -105,7 +105,7 @@ def _allow_managed(role: _Role, managed: Any, index: Index) -> None:
     own = [target for target in index.targets(role.target.stack, managed) if target.type == "AWS::IAM::ManagedPolicy"]
     for policy in own:
         _allow(role, policy, policy.properties["PolicyDocument"])
-    for action in known or ():
+    for action in (known or "").split():
         role.allowed[action].append((role.target, "*"))
     if known is None and not own:
         role.unreadable.append(text)
@@ -116,8 +116,9 @@ def _need(role: _Role, index: Index, assembly: Assembly) -> None:
     for use in role.users:
         for implied in IMPLIED:
             if use.kind in implied.kinds.split() and implied.applies(use):
-                role.accepted |= set(implied.actions)
-                for action in implied.actions if implied.needed else ():
+                listed = implied.actions.split()
+                role.accepted |= set(listed)
+                for action in listed if implied.needed else ():
                     role.needed[action].append(
                         f"{use.logical_id} ({use.kind}) needs it for {implied.why}: {implied.source}"
                     )
