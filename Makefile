@@ -18,7 +18,7 @@ OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u A
 	-u CDK_DEFAULT_REGION AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check synth deploy destroy destroy-local lint lock install clean
+.PHONY: help demo test check security synth deploy destroy destroy-local lint lock install clean
 
 help: ## list the commands
 	@awk -F':[^#]*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check: install .venv-checkov/.installed ## every gate over the three environment
 	rm -rf cdk.out
 	$(OFFLINE) $(CDK) synth --quiet --no-lookups || test -f cdk.out/validation-report.json
 	.venv/bin/python -m checks cdk.out --linters --sarif build/checks/findings.sarif --junit build/checks/findings.xml
+
+security: check ## write docs/security.md from what was synthesized
+	.venv/bin/python -m checks.page cdk.out > docs/security.md
 
 synth: install ## synthesize ENV (sandbox, staging, production or all) into cdk.out, offline
 	$(OFFLINE) $(CDK) synth --quiet --no-lookups $(if $(filter all,$(ENV)),,-c environment=$(ENV))

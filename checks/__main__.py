@@ -3,23 +3,12 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from checks import access, calls, lasting, linters, packs, rules
-from checks.accepted import Accepted
 from checks.assembly import Assembly, AssemblyError
-from checks.finding import Finding, to_json
+from checks.finding import to_json
+from checks.gates import GATES, WITH_LINTERS, judge
 from checks.reports import to_junit, to_sarif
-
-Gate = Callable[[Assembly], Iterable[Finding]]
-GATES: tuple[Gate, ...] = (rules.findings, packs.findings, access.findings, calls.findings, lasting.findings)
-
-
-def judge(assembly: Assembly, gates: Iterable[Gate]) -> list[Finding]:
-    """The findings of all gates that no construct accepts, the worst first. Raises AssemblyError."""
-    found = Accepted(assembly).open({finding for gate in gates for finding in gate(assembly)})
-    return sorted(found, key=lambda finding: (finding.severity.rank, finding))
 
 
 def arguments() -> argparse.Namespace:
@@ -44,7 +33,7 @@ def main() -> int:
     options = arguments()
     try:
         assembly = Assembly(options.folder)
-        found = judge(assembly, (*GATES, linters.findings) if options.linters else GATES)
+        found = judge(assembly, WITH_LINTERS if options.linters else GATES)
     except AssemblyError as error:
         print(error, file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from components.base import Deployment
+from components.findings import explain
 from components.principal import Principal, principal_arn
 
 _ADMINISTER = [
@@ -66,8 +67,11 @@ class DataKey(kms.Key):
             pending_window=Duration.days(30 if deployment.retain else 7),
             removal_policy=deployment.removal_policy,
             policy=iam.PolicyDocument(
-                statements=[_administer(administrators), _use(), _attach(), _log_groups(), _alarms_and_dead_letters()]
+                statements=[_administer(administrators), _use(), _attach(), _log_groups(), _alarms(), _events()]
             ),
+        )
+        explain(
+            self, "access-confused-deputy", "EventBridge names no account to KMS; the queues' policies name the rules"
         )
 
 
@@ -111,11 +115,23 @@ def _log_groups() -> iam.PolicyStatement:
     )
 
 
-def _alarms_and_dead_letters() -> iam.PolicyStatement:
+def _alarms() -> iam.PolicyStatement:
     return iam.PolicyStatement(
-        sid="AlarmsAndDeadLettersToEncryptedTargets",
-        principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com"), iam.ServicePrincipal("events.amazonaws.com")],
+        sid="AlarmsToEncryptedTopics",
+        principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
         actions=["kms:Decrypt", "kms:GenerateDataKey*"],
         resources=_EVERYTHING,
         conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+    )
+
+
+def _events() -> iam.PolicyStatement:
+    """EventBridge names no account to KMS when it sends to an encrypted queue or topic.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+    """
+    return iam.PolicyStatement(
+        principals=[iam.ServicePrincipal("events.amazonaws.com")],
+        actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+        resources=_EVERYTHING,
     )

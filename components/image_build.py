@@ -23,7 +23,7 @@ from components.base import ROOT, Deployment
 from components.findings import explain
 from components.function import Function
 from components.log_group import LogGroup
-from components.permissions import allow, allow_any_of, before, sign_in_to_registry, use_key
+from components.permissions import allow, before, sign_in_to_registry, use_key
 from components.role import ServiceRole
 
 _BUILD_MINUTES = 13  # the function that waits for the build may run for 15

@@ -222,6 +222,7 @@ class CatalogEtl(Layer):
             # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
             targets=[targets.SnsTopic(alerts, dead_letter_queue=undelivered)],
         )
+        explain(alerts, "access-confused-deputy", "EventBridge takes no condition in a topic's policy")
         return alerts
 
     def _workgroup(self, key: kms.IKey, athena_results: s3.IBucket, database: glue.IDatabase) -> athena.CfnWorkGroup:

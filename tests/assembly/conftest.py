@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checks import linters
-from checks.__main__ import GATES
+from checks import gates
 from checks.assembly import Assembly
 from checks.finding import Finding
 from tests.assembly.lift_out import named_in_docstring
@@ -46,7 +45,7 @@ def assembly(running: dict[str, Future[Path]]) -> Assembly:
 @pytest.fixture(scope="session")
 def judged(assembly: Assembly) -> list[Finding]:
     """What the gates find, linters included, whether a construct accepts it or not."""
-    return [finding for gate in (*GATES, linters.findings) for finding in gate(assembly)]
+    return gates.found(assembly)
 
 
 @pytest.fixture(scope="session")

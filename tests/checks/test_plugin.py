@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.__main__ import judge
+from checks.gates import judge
 from checks.assembly import Assembly
 from checks.packs import findings as packs
 from checks.rules import PACK
