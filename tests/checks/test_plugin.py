@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from checks.gates import judge
 from checks.assembly import Assembly
+from checks.gates import judge
 from checks.packs import findings as packs
 from checks.rules import PACK
 from checks.rules import findings as rules
