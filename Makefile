@@ -66,7 +66,7 @@ clean: ## remove what was built and installed
 	@test ! -x .venv/bin/python || .venv/bin/python -m local stop
 	rm -rf .venv .venv-checkov node_modules build cdk.out .local
 
-install: .venv/.installed node_modules/.installed
+install: .venv/.installed node_modules/.installed build/vendored/.installed
 
 .venv/.installed: requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "Millrace needs Python 3.11 or 3.12: install one, or name it with make PYTHON=/path/to/python"; exit 1; }
@@ -83,4 +83,17 @@ install: .venv/.installed node_modules/.installed
 
 node_modules/.installed: package-lock.json .venv/.installed
 	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Functions run on Lambda's Python and processor, not on this machine's. What an installer notes for itself would differ
+# from machine to machine.
+VENDOR := uv pip install --quiet --no-compile-bytecode --only-binary :all: --python-platform aarch64-manylinux_2_28 \
+	--python-version 3.14
+build/vendored/.installed: $(wildcard lambda/*/requirements.txt) .venv/.installed
+	rm -rf build/vendored
+	for file in lambda/*/requirements.txt; do \
+		folder=build/vendored/$$(basename $$(dirname $$file)); \
+		$(VENDOR) --target $$folder -r $$file && rm -rf $$folder/bin && \
+		find $$folder -path '*.dist-info/*' \( -name RECORD -o -name INSTALLER -o -name REQUESTED \) -delete && \
+		cp $$file $$folder/.requirements.txt || exit; done
 	@touch $@

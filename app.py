@@ -14,12 +14,15 @@ from cdk_nag import (
 from constructs import Construct
 
 from components.findings import Explained
+from components.function import VendoredPackagesError
+from components.lifecycle import LifecycleError
 from config.settings import ENVIRONMENTS, Settings, SettingsError, load
 from stacks.account_settings import AccountSettings
 from stacks.audit import Audit
 from stacks.catalog_etl import CatalogEtl
 from stacks.data_lake import DataLake
 from stacks.foundation import Foundation
+from stacks.images import Images
 from stacks.monitoring import Monitoring
 from stacks.people import People
 from stacks.serving import Serving
@@ -42,7 +45,7 @@ class Platform(Stage):
         )
         vpc = foundation.jobs_vpc
 
-        lake = DataLake(self, "data-lake", here, settings.data_lake, key=key)
+        lake = DataLake(self, "data-lake", here, settings.data_lake, key=key, vpc=foundation.vpc)
         Streaming(
             self,
             "streaming",
@@ -102,8 +105,10 @@ class Platform(Stage):
             failed_roll_outs_name=serving.failed_roll_outs.queue_name,
             training_pipeline_arn=training.pipeline.arn,
         )
+        images = Images(self, "images", here, settings.images, key=key)
         if settings.audit:
-            buckets = [lake.raw, lake.quarantine, lake.curated, lake.models, lake.captured, lake.athena_results]
+            buckets = [lake.raw, lake.quarantine, lake.curated, lake.features, lake.models, lake.captured]
+            buckets += [lake.athena_results, images.pictures, images.thumbnails]
             Audit(self, "audit", here, settings.audit, key=key, buckets=buckets)
         if settings.people:
             People(
@@ -142,5 +147,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except SettingsError as error:
+    except (SettingsError, LifecycleError, VendoredPackagesError) as error:
         sys.exit(str(error))

@@ -1,8 +1,12 @@
 """A Python Lambda function with its own log group and a role that holds only what it is granted."""
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from aws_cdk import Duration
+import jsii
+from aws_cdk import AssetHashType, BundlingOptions, DockerImage, Duration, ILocalBundling
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
@@ -13,11 +17,15 @@ from components.log_group import LogGroup
 from components.permissions import allow, before, decrypt, send_traces
 from components.role import ServiceRole
 
+REQUIREMENTS = "requirements.txt"
+VENDORED = "build/vendored"
+
 
 class Function(lambda_.Function):
     """`lambda/<folder>` as a function: newest runtime, traced, encrypted environment and logs, no managed policy.
 
-    `failures_reach` names who hears of an event that it could not handle.
+    A requirements.txt in the folder names packages that go with it. `failures_reach` names who hears of an event that
+    the function could not handle. Raises VendoredPackagesError when the packages are not there.
     """
 
     def __init__(
@@ -45,7 +53,7 @@ class Function(lambda_.Function):
             construct_id,
             runtime=lambda_.Runtime.PYTHON_3_14,
             architecture=lambda_.Architecture.ARM_64,
-            code=lambda_.Code.from_asset(str(ROOT / "lambda" / folder), exclude=["__pycache__", ".*"]),
+            code=_code(folder),
             handler=handler,
             description=description,
             role=role.without_policy_updates(),  # it holds what is listed here and what its stack allows it
@@ -61,3 +69,51 @@ class Function(lambda_.Function):
         explain(self, "LambdaDLQ|CKV_AWS_116", f"a failure reaches {failures_reach}")
         explain(self, "LambdaConcurrency|CKV_AWS_115", "a new account has none to reserve, others would lose it")
         explain(self, "LambdaInsideVPC|CKV_AWS_117", "it calls AWS's APIs alone, over TLS and with its role")
+
+
+class VendoredPackagesError(RuntimeError):
+    """The packages that a function's requirements.txt pins are not there; the message says how to get them."""
+
+
+@jsii.implements(ILocalBundling)
+class Gathered:
+    """Gathers an asset by plain copies of files and folders: no Docker at synth.
+
+    `sources` are (name in the asset, path in this repository); folders of one name merge, and "." is the asset's top.
+    """
+
+    def __init__(self, *sources: tuple[str, str]) -> None:
+        self.sources = sources
+
+    def try_bundle(self, output_dir: str, *_args: object, **_options: object) -> bool:
+        for name, path in self.sources:
+            source, target = ROOT / path, Path(output_dir) / name
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", ".*")
+                shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
+            else:
+                shutil.copy2(source, target)
+        return True
+
+
+def gathered(*sources: tuple[str, str]) -> dict[str, Any]:
+    """Options of an asset that is gathered so; its hash is that of its content alone."""
+    image = DockerImage.from_registry("never-pulled")
+    return {
+        "asset_hash_type": AssetHashType.OUTPUT,
+        "bundling": BundlingOptions(image=image, local=Gathered(*sources)),
+    }
+
+
+def _code(folder: str) -> lambda_.AssetCode:
+    """The function's own code, and at its side the packages it needs, built for where it runs."""
+    own = ROOT / "lambda" / folder
+    if not (own / REQUIREMENTS).exists():
+        return lambda_.Code.from_asset(str(own), exclude=["__pycache__", ".*"])
+    vendored = ROOT / VENDORED / folder
+    installed = vendored / f".{REQUIREMENTS}"  # `make install` puts a copy there when it is done
+    if not installed.exists() or installed.read_bytes() != (own / REQUIREMENTS).read_bytes():
+        raise VendoredPackagesError(
+            f"{VENDORED}/{folder} is not what lambda/{folder}/{REQUIREMENTS} pins: `make install`"
+        )
+    return lambda_.Code.from_asset(str(own), **gathered((".", f"{VENDORED}/{folder}"), (".", f"lambda/{folder}")))

@@ -1,18 +1,8 @@
 """A container image built in AWS from folders of this repository, so that nobody needs Docker."""
 
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 
-import jsii
-from aws_cdk import (
-    AssetHashType,
-    BundlingOptions,
-    CustomResource,
-    DockerImage,
-    Duration,
-    ILocalBundling,
-)
+from aws_cdk import CustomResource, Duration
 from aws_cdk import aws_codebuild as codebuild
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_kms as kms
@@ -21,7 +11,7 @@ from constructs import Construct
 
 from components.base import ROOT, Deployment
 from components.findings import explain
-from components.function import Function
+from components.function import Function, gathered
 from components.log_group import LogGroup
 from components.permissions import allow, before, sign_in_to_registry, use_key
 from components.role import ServiceRole
@@ -157,27 +147,4 @@ _BUILD_SPEC = {
 
 def _context_asset(scope: Construct, context: Mapping[str, str]) -> s3_assets.Asset:
     """Zip the named paths into one build context; its hash is that of their content alone."""
-    return s3_assets.Asset(
-        scope,
-        "Context",
-        path=str(ROOT / "containers"),
-        asset_hash_type=AssetHashType.OUTPUT,
-        bundling=BundlingOptions(image=DockerImage.from_registry("never-pulled"), local=_Copy(context)),
-    )
-
-
-@jsii.implements(ILocalBundling)
-class _Copy:
-    """Gathers the context with plain file copies: no Docker at synth."""
-
-    def __init__(self, context: Mapping[str, str]) -> None:
-        self.context = dict(context)
-
-    def try_bundle(self, output_dir: str, *_args: object, **_options: object) -> bool:
-        for name, path in self.context.items():
-            source, target = ROOT / path, Path(output_dir) / name
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-            else:
-                shutil.copy2(source, target)
-        return True
+    return s3_assets.Asset(scope, "Context", path=str(ROOT / "containers"), **gathered(*context.items()))

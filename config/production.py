@@ -3,6 +3,19 @@
 SETTINGS = {
     "prefix": "millrace-production",
     "foundation": {"zones": 3, "interface_endpoints": True},
+    "data_lake": {
+        "rules": [
+            {
+                # Ten years and a year's closing, as bookkeeping wants them; the tables themselves are under flights/.
+                "zone": "curated",
+                "name": "finance-exports",
+                "prefix": "exports/",
+                "tags": {"Department": "Finance"},
+                "transitions": {"DEEP_ARCHIVE": 365},
+                "expire_days": 4018,
+            }
+        ]
+    },
     "streaming": {"mode": "on-demand", "retention_hours": 168, "buffer_mib": 128, "buffer_seconds": 300},
     "catalog_etl": {"workers": 4, "batch_seconds": 900},
     "serving": {"kind": "realtime", "instance_count": 2},

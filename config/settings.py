@@ -14,6 +14,7 @@ from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
 from stacks.data_lake import DataLakeOptions
 from stacks.foundation import FoundationOptions
+from stacks.images import ImagesOptions
 from stacks.monitoring import MonitoringOptions
 from stacks.people import PeopleOptions
 from stacks.serving import ServingOptions
@@ -48,6 +49,7 @@ class Settings(Options):
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()
     monitoring: MonitoringOptions = MonitoringOptions()
+    images: ImagesOptions = ImagesOptions()
     audit: AuditOptions | None = Field(AuditOptions(), description="options of the audit trail; None: no trail")
     people: PeopleOptions | None = Field(None, description="options of people's roles; None: no roles")
     account_settings: AccountSettingsOptions = AccountSettingsOptions()

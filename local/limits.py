@@ -4,7 +4,8 @@ NOT_EMULATED = (
     "Containers and Lambda functions run on this machine's Python and packages, whatever image or runtime they name: "
     "of a Dockerfile, COPY and ENV count and RUN does not.",
     "The roles of Lambda functions and bucket policies are enforced; those of other services, and KMS permissions, "
-    "are stored and not enforced.",
+    "are stored and not enforced. Bucket policies do not see the KMS key a request names: one that names the bucket's "
+    "own is refused, one without encryption headers is not.",
     "Network, encryption at rest and flow logs are stored and not carried out: traffic stays on the loopback device.",
     "Firehose delivers early once its stream has been read to the end; AWS waits for the whole buffering interval.",
     "Scheduled jobs wait for their time, and no schedule starts a Glue job: the demo starts the drift monitor itself.",

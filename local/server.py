@@ -110,9 +110,19 @@ def main() -> int:
     at_end_of_input(end_with_supervisor)
     from ministack.app import main as serve
 
-    from local.hooks import athena, cloudformation, codebuild, events, firehose, glue, loopback, sagemaker
+    from local.hooks import (
+        athena,
+        cloudformation,
+        codebuild,
+        events,
+        firehose,
+        glue,
+        lambda_packages,
+        loopback,
+        sagemaker,
+    )
 
-    for hook in (loopback, cloudformation, events, codebuild, firehose, glue, athena, sagemaker):
+    for hook in (loopback, cloudformation, lambda_packages, events, codebuild, firehose, glue, athena, sagemaker):
         hook.install()
     sys.argv = ["ministack"]
     serve()

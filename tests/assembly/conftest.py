@@ -10,6 +10,7 @@ import pytest
 from checks import gates
 from checks.assembly import Assembly
 from checks.finding import Finding
+from components.function import VENDORED
 from tests.assembly.lift_out import named_in_docstring
 from tests.assembly.synthesis import APPS, ROOT, copy, sources, synthesize
 
@@ -73,7 +74,7 @@ def lifted(running: dict[str, Future[Path]]) -> Path:
 
 
 def _clone(folder: Path, output: Path) -> Path:
-    copy(sources(), folder)
+    copy([*sources(), VENDORED], folder)  # what `make install` would put there
     for deployed in [*folder.glob("lambda/*"), *folder.glob("containers/*/bin"), folder / "ml"]:
         for left in (".mypy_cache/3.12/cache.db", "__pycache__/handler.cpython-312.pyc", ".DS_Store"):
             (deployed / left).parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ OUTPUTS = {
         "RawBucketName",
         "CuratedBucketName",
         "QuarantineBucketName",
+        "FeaturesBucketName",
         "ModelsBucketName",
         "CapturedBucketName",
         "AthenaResultsBucketName",
@@ -23,6 +24,7 @@ OUTPUTS = {
     "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
     "training": {"TrainingPipelineName", "ModelPackageGroupName"},
     "serving": {"EndpointName", "PredictFunctionName"},
+    "images": {"PicturesBucketName", "ThumbnailsBucketName"},
     "monitoring": {"MonitorPipelineName", "DriftAlarmName", "AlertTopicArn"},
     "audit": {"TrailArn", "TrailBucketName"},
     "people": {"DataEngineerRoleArn", "DataScientistRoleArn", "AuditorRoleArn", "ExperimentRoleArn"},
@@ -144,11 +146,9 @@ def test_a_destroyed_sandbox_is_gone(assembly: Assembly) -> None:
         if _policies(resource) != {"Delete"} and resource["Type"] not in GONE_WITH_ITS_PARENT
     ]
     assert not kept, "\n".join(kept)
-    buckets, emptied = (
-        assembly.environments["sandbox"]["data-lake"].resources(kind)
-        for kind in ("AWS::S3::Bucket", "Custom::S3AutoDeleteObjects")
-    )
-    assert {each["Properties"]["BucketName"]["Ref"] for each in emptied.values()} == set(buckets)
+    for stack in assembly.environments["sandbox"].values():
+        emptied = stack.resources("Custom::S3AutoDeleteObjects").values()
+        assert {each["Properties"]["BucketName"]["Ref"] for each in emptied} == set(stack.resources("AWS::S3::Bucket"))
 
 
 def test_what_production_holds_outlives_its_stacks(assembly: Assembly) -> None:

@@ -51,6 +51,8 @@ def test_options_have_defaults_but_the_prefix_has_none() -> None:
         ("monitoring.schedule", "daily", "when the drift job runs"),
         ("monitoring.silent_hours", 169, "less than or equal to 168"),
         ("monitoring.alert_email", "nobody", "who is told of an alarm"),
+        ("data_lake.captured_days", 0, "days that captured requests and answers are kept"),
+        ("images.longest_side", 10, "pixels of a thumbnail's longer side"),
         ("foundation.zones", 9, "less than or equal to 3"),
         ("foundation.zones", "two", "availability zones of the network"),
         ("foundation.existing_key_arn", "alias/theirs", "a KMS key to use instead of a new one"),
