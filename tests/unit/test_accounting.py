@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Run:
             for item in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
                 s3.delete_object(Bucket=bucket, Key=item["Key"])
         self.events = events
+        self.flights = {event["event_id"] for event in events}
         self.good = events[6:]
         rates = damage.Rates(damaged=0, oversize=0, resent=0)
         records = list(damage.records(self.good, rates, seed=1))
@@ -61,7 +63,7 @@ class Run:
         pq.write_table(pa.Table.from_pylist(rows), body)
         self.s3.put_object(Bucket=bucket, Key=key, Body=body.getvalue())
 
-    def quarantine(self, event_id: str, reason: str, data: bytes, held: bytes | None = None) -> None:
+    def quarantine(self, event_id: str | None, reason: str, data: bytes, held: bytes | None = None) -> None:
         """Write one document; `held` instead of the bytes that it names."""
         digest = hashlib.sha256(data).hexdigest()
         document = {
@@ -75,7 +77,7 @@ class Run:
 
     def check(self) -> accounting.Accounting:
         """Count this run."""
-        return accounting.check(self.s3, **BUCKETS, ledger=self.ledger)
+        return accounting.check(self.s3, **BUCKETS, ledger=self.ledger, flights=self.flights)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +159,27 @@ def name_another_event(run: Run) -> None:
     run.quarantine("another", "broken_json", damage.DAMAGES["broken_json"][0](run.events[1]))
 
 
+def leave_out_an_id_that_can_be_read(run: Run) -> None:
+    run.quarantine(None, "wrong_type", damage.DAMAGES["wrong_type"][0](run.events[3]))
+
+
+def leave_out_the_id_of_an_impossible_value(run: Run) -> None:
+    run.quarantine(None, "impossible_value", damage.DAMAGES["impossible_value"][0](run.events[4]))
+
+
+def leave_out_the_id_of_a_refused_event(run: Run) -> None:
+    refused = run.oversize
+    RefusedEvents(run.s3, "quarantine").put(replace(refused, event_id=None))  # type: ignore[arg-type]
+
+
+def never_send_a_flight(run: Run) -> None:
+    run.flights.add("2013-03-09-AA-1-JFK")
+
+
+def send_what_is_no_flight(run: Run) -> None:
+    run.flights.remove(run.good[3]["event_id"])
+
+
 def lose_a_duplicate_in_raw(run: Run) -> None:
     run.s3.delete_object(Bucket="raw", Key=f"flights/{DAY}/firehose-2.parquet")
 
@@ -188,6 +211,11 @@ def refuse_under_the_transforms_prefix(run: Run) -> None:
         (curate_into_another_day, "14 curated events differ from what was sent: .*, ..."),
         (change_quarantined_bytes, "1 quarantined documents do not hold the bytes they name"),
         (name_another_event, "1 quarantined documents name another event"),
+        (leave_out_an_id_that_can_be_read, "1 quarantined documents lack an event_id that can be read"),
+        (leave_out_the_id_of_an_impossible_value, "1 quarantined documents lack an event_id that can be read"),
+        (leave_out_the_id_of_a_refused_event, "1 quarantined documents lack an event_id that can be read"),
+        (never_send_a_flight, "1 flights of the data were never sent: 2013-03-09-AA-1-JFK"),
+        (send_what_is_no_flight, "1 events sent are no flight of the data: 2013-03-09-"),
         (lose_a_duplicate_in_raw, r"1 events have other copies in raw than were sent: .*\(1, not 2\)"),
         (curate_what_was_never_sent, "1 curated events were never sent: ghost"),
         (fail_a_delivery, "1 objects are under the delivery stream's error prefix: errors/flights/"),
@@ -198,6 +226,36 @@ def test_each_fault_is_found(run: Run, inject: Callable[[Run], None], problem: s
     inject(run)
     problems = run.check().problems()
     assert [line for line in problems if re.match(problem, line)], problems
+
+
+@pytest.mark.parametrize(
+    ("reason", "data"),
+    [
+        ("broken_json", b'{"event_id":"2013-'),
+        ("missing_field", b'{"year":2013}'),
+        ("missing_field", b'{"event_id":null}'),
+        ("wrong_type", b'{"event_id":7}'),
+        ("wrong_type", b"[]"),
+    ],
+)
+def test_an_event_without_a_readable_id_is_known_by_its_bytes(run: Run, reason: str, data: bytes) -> None:
+    with Ledger(run.ledger) as ledger:
+        ledger.add([damage.Record("lost", run.oversize.day, "N1", data, reason)])
+    run.flights.add("lost")
+    run.quarantine(None, reason, data)
+    found = run.check()
+    assert found.problems() == []
+    assert found.records_quarantined[reason] == 2
+
+
+def test_every_flight_of_the_data_is_expected() -> None:
+    # All of 2013: https://github.com/tidyverse/nycflights13
+    assert len(accounting.flights_of(range(1, 13), range(1, 32))) == 336_776
+
+
+def test_the_flights_expected_are_those_that_the_producer_reads() -> None:
+    sent = {event["event_id"] for event in flights.events(months=[2, 3], days=[9, 28, 31])}
+    assert accounting.flights_of([2, 3], [9, 28, 31]) == sent
 
 
 def test_a_ledger_of_two_contents_is_refused(run: Run) -> None:
