@@ -63,12 +63,13 @@ class Sent(NamedTuple):
 
 @dataclass
 class Accounting:
-    """Events sent and where they ended; `findings` lists what is wrong by kind of fault.
+    """Flights in the data, events sent and where they ended; `findings` lists what is wrong by kind of fault.
 
     Each event counts once, however often it was sent: sent = curated + quarantined (refused ones are there as
     "oversize"). `records_duplicate` counts the raw rows beyond one an event.
     """
 
+    records_expected: int
     records_sent: int
     records_curated: int
     records_quarantined: dict[str, int]
@@ -110,6 +111,7 @@ def check(
         elif found != [expected]:
             findings["events are in the wrong place"].append(f"{event_id} ({found[0]}, not {expected})")
     return Accounting(
+        records_expected=len(flights),
         records_sent=len(sent),
         records_curated=curated,
         records_quarantined={reason: reasons[reason] for reason in REASONS},

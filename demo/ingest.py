@@ -15,6 +15,8 @@ STALLED_SECONDS = 60  # without any progress, a link counts as broken
 # What the local cloud adds to a trigger's own batch window before a run is visible.
 TRIGGER_SLACK_SECONDS = 30
 JOB_SECONDS = 300  # the longest run to expect
+# Of each joined table a column that none of its rows lacks: it is null where the join found no row.
+JOINED = {"weather": "visib", "planes": "manufacturer", "airports": "dest_lat"}
 FAILED = ("FAILED", "ERROR", "TIMEOUT", "STOPPED")
 
 Show = Callable[[str], None]
@@ -131,12 +133,23 @@ def curated_rows(platform: Platform) -> int:
 
 
 def flights_per_month(platform: Platform) -> list[dict[str, int]]:
-    """Curated flights per month, by Athena."""
+    """Curated flights per month, by Athena, and how many of them found their weather, plane and airport."""
+    joined = ", ".join(f"count({column}) AS {table}" for table, column in JOINED.items())
     rows = platform.query(
-        f"SELECT year, month, count(*) AS flights FROM {platform.outputs['CuratedTableName']} "  # noqa: S608
+        f"SELECT year, month, count(*) AS flights, {joined} FROM {platform.outputs['CuratedTableName']} "  # noqa: S608
         "GROUP BY year, month ORDER BY year, month"
     )
     return [{name: int(value) for name, value in row.items()} for row in rows]
+
+
+def lost_joins(months: list[dict[str, int]]) -> list[str]:
+    """What `flights_per_month` shows of joins that found nothing in a whole month."""
+    return [
+        f"none of {month['flights']:,} flights of {month['year']}-{month['month']:02} found a row of {table}"
+        for month in months
+        for table in JOINED
+        if not month[table]
+    ]
 
 
 def acknowledged(ledger: Path) -> int:

@@ -19,6 +19,8 @@ FLIGHTS_PER_REQUEST = 200
 LATENCY_REQUESTS = 500
 LATE_MINUTES = 15
 CURVE_POINTS = 200
+# April's AUC of plain XGBoost, 200 trees, trained on January to March: less means that something was lost on the way.
+APRIL_FLOOR = {"before_departure": 0.633, "at_departure": 0.879}
 
 # What a client knows of a flight before it departs; weather is that of the scheduled hour.
 TEXTS = ("carrier", "origin", "dest")
@@ -88,6 +90,17 @@ def evaluation(platform: Platform, execution: str) -> dict[str, Any]:
     uri = outputs["Outputs"][0]["S3Output"]["S3Uri"].removeprefix("s3://").rstrip("/")
     bucket, _, key = uri.partition("/")
     return json.loads(platform.read(bucket, f"{key}/evaluation.json"))
+
+
+def hold_to_floor(auc: dict[str, float]) -> None:
+    """Raises LinkBrokenError when a feature set's AUC on the whole of April is below its floor."""
+    for feature_set, floor in APRIL_FLOOR.items():
+        if auc[feature_set] < floor:
+            raise LinkBrokenError(
+                "model",
+                f"April's AUC {feature_set} is {auc[feature_set]:.3f}, below the {floor} of plain XGBoost: "
+                "compare the features and the training job's hyperparameters with those of the last good run",
+            )
 
 
 def approve(platform: Platform, package: str) -> None:

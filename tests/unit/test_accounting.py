@@ -102,7 +102,7 @@ def run(s3: Any, tmp_path: Path, events: list[Event]) -> Run:
 def test_a_clean_run_adds_up(run: Run) -> None:
     found = run.check()
     assert found.problems() == []
-    assert found.records_sent == 20
+    assert found.records_expected == found.records_sent == 20
     assert found.records_curated == 14
     assert found.records_quarantined == dict.fromkeys((*REASONS, "oversize"), 1)
     assert found.records_duplicate == 1
