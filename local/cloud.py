@@ -163,6 +163,9 @@ class Cloud:
         """Stop it and every process it started. Does nothing when it isn't running."""
         process = self.process()
         if process is None:
+            if self._supervisor:  # interrupted while it started: it has not locked its file yet
+                self._supervisor.terminate()
+                self._supervisor.wait()
             return
         os.kill(process, signal.SIGTERM)
         deadline = time.monotonic() + 2 * server.STOP_SECONDS

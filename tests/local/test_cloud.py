@@ -115,6 +115,20 @@ def test_a_killed_supervisor_leaves_no_process(own_cloud: subprocess.Popen[str],
     assert gone(tmp_path)
 
 
+@linux_only
+def test_an_interrupted_start_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: Cloud) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cloud, "healthy", interrupt)
+    cloud = Cloud(tmp_path, tools.free_port())
+    with pytest.raises(KeyboardInterrupt):
+        cloud.start()
+    assert processes_of(tmp_path)
+    cloud.stop()
+    assert gone(tmp_path)
+
+
 def template(name: str) -> str:
     queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}
     key = {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {"Version": "2012-10-17", "Statement": []}}}
