@@ -1,8 +1,9 @@
 # The front door. `make help` lists every command.
 
-# The newest Python that the pinned packages support; PYTHON=... chooses another.
-PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+# The newest Python that the pinned packages support; PYTHON=... chooses another that they support.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
+INSTALL_PYTHON := install one, or name it with make PYTHON=/path/to/python
 # Not ?=: an exported ENV, which shells know too, must not choose what is deployed or destroyed.
 ENV = sandbox
 UV_VERSION := 0.13.9
@@ -18,7 +19,7 @@ OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u A
 	-u CDK_DEFAULT_REGION AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check security synth deploy destroy destroy-local lint lock install clean
+.PHONY: help demo test check security synth bootstrap deploy destroy destroy-local lint lock clean install python
 
 help: ## list the commands
 	@awk -F':[^#]*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,9 @@ security: check ## write docs/security.md from what was synthesized
 synth: install ## synthesize ENV (sandbox, staging, production or all) into cdk.out, offline
 	$(OFFLINE) $(CDK) synth --quiet --no-lookups $(if $(filter all,$(ENV)),,-c environment=$(ENV))
 
+bootstrap: install ## once, before the first deploy of ENV: prepare the account of your credentials for the CDK
+	$(CDK) bootstrap -c environment=$(ENV)
+
 deploy: install ## deploy ENV into the AWS account of your credentials
 	$(CDK) deploy --all -c environment=$(ENV)
 
@@ -66,10 +70,16 @@ clean: ## remove what was built and installed
 	@test ! -x .venv/bin/python || .venv/bin/python -m local stop
 	rm -rf .venv .venv-checkov node_modules build cdk.out .local
 
-install: .venv/.installed node_modules/.installed build/vendored/.installed
+install: .venv/.installed node_modules/.installed build/vendored/.installed ## install what the other commands need; they do so themselves
 
-.venv/.installed: requirements-dev.txt
-	@test -n "$(PYTHON)" || { echo "Millrace needs Python 3.11 or 3.12: install one, or name it with make PYTHON=/path/to/python"; exit 1; }
+# A PYTHON that was given is refused even where another one is installed: it would not be used.
+python:
+ifneq ($(origin PYTHON),file)
+	@"$(PYTHON)" -c '$(SUPPORTED)' || { echo "PYTHON=$(PYTHON) is not Python 3.11 or 3.12: $(INSTALL_PYTHON)"; exit 1; }
+endif
+
+.venv/.installed: requirements-dev.txt | python
+	@test -n "$(PYTHON)" || { echo "Millrace needs Python 3.11 or 3.12: $(INSTALL_PYTHON)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python -r requirements-dev.txt

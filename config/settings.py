@@ -33,8 +33,8 @@ class Settings(Options):
     """One environment: where it is deployed and the options of each stack."""
 
     prefix: str = Field(
-        pattern=r"^[a-z][a-z0-9-]{2,24}$",
-        description="starts every name: lower case, digits and hyphens, 3 to 25",
+        pattern=r"^[a-z][a-z0-9-]{1,23}[a-z0-9]$",
+        description="starts every name: lower case, digits and hyphens, 3 to 25, no hyphen at the end",
     )
     account: str | None = Field(None, pattern=r"^\d{12}$", description="12 digits; none: that of the credentials")
     region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS region")
@@ -85,6 +85,8 @@ def load(environment: str) -> Settings:
 
 def validate(values: dict[str, Any], source: str | Path) -> Settings:
     """Settings from plain values. Raises SettingsError that lists every wrong one."""
+    if not isinstance(values, dict):
+        raise SettingsError(f"{source} gives {values!r:.60}; settings are a dictionary of names and values")
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

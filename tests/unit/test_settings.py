@@ -37,6 +37,8 @@ def test_options_have_defaults_but_the_prefix_has_none() -> None:
     ("setting", "value", "allowed"),
     [
         ("prefix", "Millrace", "lower case, digits and hyphens, 3 to 25"),
+        ("prefix", "millrace-", "no hyphen at the end"),
+        ("prefix", "m" * 26, "3 to 25"),
         ("account", "1234", "12 digits"),
         ("region", "Ireland", "an AWS region"),
         ("retain", "perhaps", "keep data when stacks are destroyed"),
@@ -115,6 +117,15 @@ def test_options_given_as_something_else_are_named() -> None:
     assert "  serving: " in message
     assert "'serverless'" in message
     assert "None" not in message
+
+
+@pytest.mark.parametrize("values", [None, [], "millrace-test", [("prefix", "millrace-test")]])
+def test_settings_that_are_no_dictionary_are_refused(values: Any) -> None:
+    assert _message(values) == f"config/test.py gives {values!r}; settings are a dictionary of names and values"
+
+
+def test_the_shortest_and_the_longest_prefix_are_good() -> None:
+    assert [len(validate({"prefix": prefix}, "test").prefix) for prefix in ("m-1", "m" * 25)] == [3, 25]
 
 
 def test_everything_wrong_is_told_at_once() -> None:
