@@ -47,6 +47,7 @@ def write(report: Report, folder: Path) -> Path:
             stages=_stages(report, account),
             flow=_flow(account),
             month_names=calendar.month_name,
+            joined=_joined(report["months"]),
             names=APRIL,
             april=_curves(report["model"], "april", APRIL),
             july=_curves(report["model"], "july", JULY),
@@ -100,6 +101,13 @@ def _accounting(report: Report) -> Report:
         "missing": missing,
         "holds": missing == 0 and not report["accounting_problems"],
     }
+
+
+def _joined(months: list[dict[str, int]]) -> dict[str, float]:
+    """Return the share of all flights, in per cent, that found a row of each joined table."""
+    flights = sum(month["flights"] for month in months)
+    tables = {"weather": "weather", "planes": "plane", "airports": "airport of arrival"}
+    return {name: 100 * sum(month[table] for month in months) / flights for table, name in tables.items()}
 
 
 def _stages(report: Report, account: Report) -> list[tuple[str, str, str]]:

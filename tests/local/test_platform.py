@@ -113,6 +113,8 @@ def test_every_event_is_accounted_for(running: Running) -> None:
     assert facts["records_sent"] == facts["records_curated"] + sum(facts["records_quarantined"].values())
     assert [month["month"] for month in facts["months"]] == [1, 2, 3, 4]
     assert sum(month["flights"] for month in facts["months"]) == facts["records_curated"]
+    for month in facts["months"]:
+        assert all(0 < month[table] <= month["flights"] for table in ingest.JOINED)
     assert all(count > 0 for reason, count in facts["records_quarantined"].items() if reason != "oversize")
 
 

@@ -66,6 +66,7 @@ def sample() -> dict[str, Any]:
         "millrace_version": "0.1.0",
         "python": "3.11.7",
         "seconds_total": 312.4,
+        "records_expected": 139_544,
         "records_sent": 139_544,
         "records_curated": 138_135,
         "records_quarantined": {
@@ -79,7 +80,7 @@ def sample() -> dict[str, Any]:
         "records_duplicate": 698,
         "accounting_problems": [],
         "months": [
-            {"year": 2013, "month": month, "flights": flights}
+            {"year": 2013, "month": month, "flights": flights, "weather": flights, "planes": 20_000, "airports": 24_000}
             for month, flights in {1: 26_732, 2: 24_698, 3: 28_545, 4: 28_051, 7: 30_109}.items()
         ],
         "seconds": {
@@ -131,6 +132,7 @@ def sample() -> dict[str, Any]:
             "why": "The departure delay gives a better answer, but only once it is too late to ask.",
             "package": "arn:aws:sagemaker:eu-west-1:111111111111:model-package/millrace-sandbox-flights/2",
             "auc_april": {"before_departure": 0.641, "at_departure": 0.883},
+            "auc_april_floor": {"before_departure": 0.633, "at_departure": 0.879},
             "auc_july": {"frozen": 0.685, "retrained": 0.752},
             "july_window": "17 to 31 July",
             "roc": {
@@ -210,7 +212,9 @@ def test_writes_the_report_and_a_page_that_shows_its_numbers(tmp_path: Path) -> 
     assert "139,544 events , 5 months of flights, went through 107 deployed resources on this machine" in shown
     assert "in 5 min 12 s . It cost $0 and needed no Docker" in shown
     assert "139,544 sent = 138,135 curated + 1,395 quarantined + 14 refused ✓ every event is accounted for" in shown
-    assert "698 events were sent twice" in shown
+    assert "has 139,544 flights on the days replayed, one event each. 698 events were sent twice" in shown
+    assert "Of them, 100.0 % found their weather, 72.4 % found their plane, 86.9 % found their airport of arrival." in shown
+    assert "plain XGBoost with 200 trees, 0.633 and 0.879." in shown
     for month in data["months"]:
         assert f"{month['flights']:,}" in shown
     for reason, count in data["records_quarantined"].items():
@@ -268,6 +272,12 @@ def test_missing_key_is_named_and_nothing_is_written(path: tuple[str | int, ...]
     with pytest.raises(KeyError, match=str(path[-1])):
         report.write(data, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_part_of_april_has_no_floor(tmp_path: Path) -> None:
+    data = sample()
+    data["model"]["auc_april_floor"] = None
+    assert "plain XGBoost" not in Page(report.write(data, tmp_path)).text
 
 
 def test_events_unaccounted_for_are_said(tmp_path: Path) -> None:
