@@ -27,7 +27,7 @@ def read_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
     Hadoop also asks for a folder itself, without its slash. And S3 says of a missing object that it is missing only to
     who may list the bucket, in a request that names no prefix: to others it says that access is denied.
     """
-    _objects(role, bucket, ["s3:GetObject"], prefixes)
+    get_objects(role, bucket, *prefixes)
     if folders := [prefix.rstrip("/") for prefix in prefixes if prefix]:
         allow(role, ["s3:GetObject"], *map(bucket.arn_for_objects, folders))
     listed = sorted({form for prefix in prefixes for form in (f"{prefix}*", prefix.rstrip("/"))})
@@ -38,6 +38,11 @@ def read_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
             conditions={"StringLikeIfExists": {"s3:prefix": listed}},
         )
     )
+
+
+def get_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
+    """Read objects under prefixes, whose keys are known."""
+    _objects(role, bucket, ["s3:GetObject"], prefixes)
 
 
 def put_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:

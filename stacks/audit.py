@@ -7,13 +7,13 @@ Outputs     `trail_arn`, `bucket`.
 Costs       an account's first trail has its management events free, each further trail $2 per 100,000; object events
             $0.10 per 100,000; the log group $0.50 a GB, which an event of about 1.5 KB brings to another $0.08 per
             100,000. A job that reads 1,000 objects a minute all day costs $1.50 a day when reads are watched.
-Copy        this file and components/{base,bucket,findings,log_group,permissions,role}.py.
+Copy        this file and components/{base,bucket,bucket_policy,findings,lifecycle,log_group,permissions,role}.py.
 """
 
 from collections.abc import Sequence
 from typing import Literal
 
-from aws_cdk import Aws, CfnOutput, Duration
+from aws_cdk import Aws, CfnOutput
 from aws_cdk import aws_cloudtrail as cloudtrail
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -23,8 +23,9 @@ from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
-from components.bucket import ZoneBucket
+from components.bucket import ZoneBucket, keep_the_emptier_log
 from components.findings import explain
+from components.lifecycle import Rule
 from components.log_group import LogGroup
 from components.permissions import allow
 from components.role import ServiceRole
@@ -58,6 +59,8 @@ class Audit(Layer):
         self.trail_arn = f"arn:{Aws.PARTITION}:cloudtrail:{Aws.REGION}:{Aws.ACCOUNT_ID}:trail/{name}"
         self._let_the_trail_use(key)
         self.bucket = self._bucket(options, key)
+        if not deployment.retain:
+            keep_the_emptier_log(self, deployment, key)
         log_group = LogGroup(self, "Events", deployment, key=key) if options.searchable else None
         role = self._writer_of(log_group) if log_group else None
         trail = cloudtrail.CfnTrail(
@@ -97,7 +100,7 @@ class Audit(Layer):
         )
 
     def _bucket(self, options: AuditOptions, key: kms.IKey) -> ZoneBucket:
-        expires = [s3.LifecycleRule(expiration=Duration.days(options.days))]
+        expires = [Rule(name="expires", expire_days=options.days)]
         bucket = ZoneBucket(
             self,
             "Trails",

@@ -25,7 +25,7 @@ from components.bucket import ZoneBucket, keep_the_emptier_log
 from components.dead_letters import DeadLetters
 from components.function import Function
 from components.lifecycle import Rule, StorageClass, recoverable
-from components.permissions import allow, read_objects, write_objects
+from components.permissions import allow, get_objects, put_objects, use_key
 
 
 class ImagesOptions(Options):
@@ -99,8 +99,9 @@ class Images(Layer):
                 "LONGEST_SIDE": str(options.longest_side),
             },
         )
-        read_objects(function.permissions, self.pictures, "")
-        write_objects(function.permissions, self.thumbnails, "")
+        get_objects(function.permissions, self.pictures, "")
+        put_objects(function.permissions, self.thumbnails, "")
+        use_key(function.permissions, key)
         unmade = DeadLetters(self, "UnmadeThumbnails", self.deployment, key=key)
         # What is no picture fails three times and ends here, with the event and the error that names the object.
         lambda_.EventInvokeConfig(

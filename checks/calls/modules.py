@@ -52,9 +52,11 @@ class Code:
     @cached_property
     def _installed(self) -> frozenset[str]:
         """The top-level names of libraries that were installed into a folder: not the workload's own code."""
-        records = (record for root in self.roots for record in root.glob("*.dist-info/RECORD"))
-        lines = (line for record in records for line in record.read_text(errors="replace").splitlines())
-        return frozenset({line.split(",")[0].split("/")[0].removesuffix(".py") for line in lines} | SDKS)
+        notes = [note for root in self.roots for note in root.glob("*.dist-info")]
+        said = [file for note in notes for file in (note / "RECORD", note / "top_level.txt") if file.is_file()]
+        lines = (line for file in said for line in file.read_text(errors="replace").splitlines())
+        named = {line.split(",")[0].split("/")[0].removesuffix(".py") for line in lines}
+        return frozenset(named | {note.name.partition("-")[0] for note in notes} | SDKS)
 
 
 @dataclass(eq=False)
