@@ -5,6 +5,7 @@ one link out through an AWS API, runs the demo's own step, and puts the link bac
 """
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -96,6 +97,22 @@ def test_every_resource_of_the_templates_is_created(running: Running) -> None:
 def test_the_endpoint_answers_before_anything_is_trained(running: Running) -> None:
     row: dict[str, Any] = dict.fromkeys((*serving.TEXTS, *serving.NUMBERS))
     assert serving.predict(running.platform, [row, row]) == [0.231, 0.231]
+
+
+def test_a_role_without_one_of_its_actions_breaks_its_function(running: Running) -> None:
+    row: dict[str, Any] = dict.fromkeys((*serving.TEXTS, *serving.NUMBERS))
+    function = running.platform.outputs["PredictFunctionName"]
+    configuration = running.platform.client("lambda").get_function_configuration(FunctionName=function)
+    iam, role = running.platform.client("iam"), configuration["Role"].rpartition("/")[2]
+    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    others = [each for each in policy["Statement"] if each["Action"] != "sagemaker:InvokeEndpoint"]
+    assert len(others) == len(policy["Statement"]) - 1
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy | {"Statement": others}))
+    with pytest.raises(LinkBrokenError, match=r"AccessDenied.*sagemaker:InvokeEndpoint"):
+        serving.predict(running.platform, [row])
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
+    assert serving.predict(running.platform, [row]) == [0.231]
 
 
 def test_without_the_glue_trigger_nothing_is_curated(running: Running, impatient: None) -> None:

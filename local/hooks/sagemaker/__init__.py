@@ -6,7 +6,17 @@ State is in memory alone: a restarted local cloud has no endpoints, jobs or mode
 from collections.abc import Callable
 
 from local.hooks import swap
-from local.hooks.sagemaker import api, cloudformation, containers, endpoints, jobs, pipelines, registry, store
+from local.hooks.sagemaker import (
+    api,
+    authorization,
+    cloudformation,
+    containers,
+    endpoints,
+    jobs,
+    pipelines,
+    registry,
+    store,
+)
 
 __all__ = ["install", "jobs", "pipelines", "registry"]  # these modules register their operations
 
@@ -35,4 +45,5 @@ def install() -> None:
     app.SERVICE_HANDLERS["sagemaker"] = api.handle
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}
     swap(app, "_reset_all_state", with_ours)
+    authorization.install()
     cloudformation.install()
