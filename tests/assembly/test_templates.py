@@ -56,6 +56,7 @@ def test_no_stack_comes_near_the_limit_of_resources(assembly: Assembly) -> None:
     assert all(0 < len(stack.resources()) < MOST_RESOURCES for stack in assembly.stacks)
 
 
+@pytest.mark.requirement("st-bucket-naming", "sec-sm-s3")
 def test_every_bucket_is_private_encrypted_and_unnamed(assembly: Assembly) -> None:
     blocked = {"BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"}
     wrong = []
@@ -73,6 +74,7 @@ def test_every_bucket_is_private_encrypted_and_unnamed(assembly: Assembly) -> No
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.requirement("sec-tls-only")
 def test_every_bucket_refuses_requests_without_tls(assembly: Assembly) -> None:
     wrong = []
     for stack, name, _ in _some(assembly, "AWS::S3::Bucket"):
@@ -105,6 +107,7 @@ def test_every_log_group_is_encrypted_and_forgets(assembly: Assembly) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.requirement("sec-kinesis-enc")
 def test_queues_topics_streams_and_repositories_use_the_platforms_key(assembly: Assembly) -> None:
     where = {
         "AWS::SQS::Queue": "KmsMasterKeyId",

@@ -89,6 +89,7 @@ def documents(s3: Any) -> dict[str, dict[str, Any]]:
     return {item["Key"]: json.load(s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"]) for item in listed}
 
 
+@pytest.mark.requirement("st-partition-date")
 def test_a_valid_event_is_compact_json_in_contract_order_with_its_day(logic: ModuleType) -> None:
     shuffled = dict(reversed(EVENT.items())) | {"distance": 1400}
     outcome = logic.parse(json.dumps(shuffled, indent=2).encode())
@@ -239,6 +240,7 @@ def test_any_bytes_are_curated_or_rejected(logic: ModuleType, data: bytes) -> No
         assert key.endswith(f"/{hashlib.sha256(data).hexdigest()}.json")
 
 
+@pytest.mark.requirement("str-firehose-lambda")
 def test_handler_answers_firehose_and_fills_quarantine(
     handler: Callable[..., dict[str, Any]], quarantine: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
