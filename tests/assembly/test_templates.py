@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from checks.assembly import Assembly, Stack, references
 
 MOST_RESOURCES = 400
