@@ -19,7 +19,7 @@ OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u A
 	-u CDK_DEFAULT_REGION AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check security synth bootstrap deploy destroy destroy-local lint lock clean install python
+.PHONY: help demo test check security synth bootstrap deploy flink-start flink-stop destroy destroy-local lint lock clean install python
 
 help: ## list the commands
 	@awk -F':[^#]*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ help: ## list the commands
 demo: install ## run the whole platform on this machine, on real flights; writes build/demo/report.html
 	.venv/bin/python -m demo
 
-test: install .venv-checkov/.installed ## lint, then every test
+test: install .venv-checkov/.installed .venv-flink/.installed ## lint, then every test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -50,6 +50,12 @@ bootstrap: install ## once, before the first deploy of ENV: prepare the account 
 deploy: install ## deploy ENV into the AWS account of your credentials
 	$(CDK) deploy --all -c environment=$(ENV)
 
+flink-start: install ## start ENV's real-time job, which costs about 5 dollars a day until flink-stop
+	.venv/bin/python -m flink_jobs start --environment $(ENV)
+
+flink-stop: install ## stop ENV's real-time job; it goes on from there when started again
+	.venv/bin/python -m flink_jobs stop --environment $(ENV)
+
 destroy: install ## destroy ENV in the AWS account of your credentials
 	$(CDK) destroy --all -c environment=$(ENV)
 
@@ -63,12 +69,14 @@ lint: install ## check and format the code
 	.venv/bin/mypy
 
 lock: install ## pin every dependency anew from the *.in files
-	for f in requirements containers/ml/requirements requirements-dev checks/checkov; do \
+	for f in requirements containers/ml/requirements requirements-dev checks/checkov flink_jobs/flink; do \
 		uv pip compile --quiet --universal --python-version 3.11 --no-header $$f.in -o $$f.txt || exit; done
+	uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes \
+		flink_jobs/delays/requirements.in -o flink_jobs/delays/requirements.txt
 
 clean: ## remove what was built and installed
 	@test ! -x .venv/bin/python || .venv/bin/python -m local stop
-	rm -rf .venv .venv-checkov node_modules build cdk.out .local
+	rm -rf .venv .venv-checkov .venv-flink node_modules build cdk.out .local
 
 install: .venv/.installed node_modules/.installed build/vendored/.installed ## install what the other commands need; they do so themselves
 
@@ -85,10 +93,12 @@ endif
 	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python -r requirements-dev.txt
 	@touch $@
 
-# It needs other versions of what the rest has.
-.venv-checkov/.installed: checks/checkov.txt .venv/.installed
-	.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-checkov
-	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv-checkov/bin/python -r $<
+# These need other versions of what the rest has.
+.venv-checkov/.installed: checks/checkov.txt
+.venv-flink/.installed: flink_jobs/flink.txt
+.venv-checkov/.installed .venv-flink/.installed: .venv/.installed
+	.venv/bin/uv venv --quiet --clear --python .venv/bin/python $(@D)
+	.venv/bin/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python -r $(filter %.txt,$^)
 	@touch $@
 
 node_modules/.installed: package-lock.json .venv/.installed

@@ -25,6 +25,7 @@ from stacks.foundation import Foundation
 from stacks.images import Images
 from stacks.monitoring import Monitoring
 from stacks.people import People
+from stacks.real_time import RealTime
 from stacks.serving import Serving
 from stacks.streaming import Streaming
 from stacks.training import Training
@@ -46,7 +47,7 @@ class Platform(Stage):
         vpc = foundation.jobs_vpc
 
         lake = DataLake(self, "data-lake", here, settings.data_lake, key=key, vpc=foundation.vpc)
-        Streaming(
+        streaming = Streaming(
             self,
             "streaming",
             here,
@@ -55,6 +56,15 @@ class Platform(Stage):
             raw=lake.raw,
             quarantine=lake.quarantine,
             database=lake.database,
+        )
+        RealTime(
+            self,
+            "real-time",
+            here,
+            settings.real_time,
+            key=key,
+            stream=streaming.stream,
+            packages=lake.models,
         )
         CatalogEtl(
             self,

@@ -17,6 +17,7 @@ from stacks.foundation import FoundationOptions
 from stacks.images import ImagesOptions
 from stacks.monitoring import MonitoringOptions
 from stacks.people import PeopleOptions
+from stacks.real_time import RealTimeOptions
 from stacks.serving import ServingOptions
 from stacks.streaming import StreamingOptions
 from stacks.training import TrainingOptions
@@ -45,6 +46,7 @@ class Settings(Options):
     foundation: FoundationOptions = FoundationOptions()
     data_lake: DataLakeOptions = DataLakeOptions()
     streaming: StreamingOptions = StreamingOptions()
+    real_time: RealTimeOptions = RealTimeOptions()
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()

@@ -23,6 +23,7 @@ OUTPUTS = {
         "DatabaseName",
     },
     "streaming": {"StreamName", "DeliveryStreamName", "RawTableName"},
+    "real-time": {"FlinkApplicationName", "DelaysStreamName", "DelayAlertTopicArn"},
     "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
     "training": {"TrainingPipelineName", "ModelPackageGroupName"},
     "serving": {"EndpointName", "PredictFunctionName"},

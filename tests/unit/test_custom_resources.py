@@ -99,7 +99,7 @@ def s3control(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
 def waits(modules: Modules, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds the build would have been waited for, each time."""
     slept: list[float] = []
-    monkeypatch.setattr(modules["build_image"], "time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(modules["build"], "time", SimpleNamespace(sleep=slept.append))
     return slept
 
 
@@ -166,7 +166,21 @@ def test_a_build_that_fails_is_answered_with_its_log(
     _then(codebuild, status, {"deepLink": "https://logs.example/1"})
     modules["build_image"].handler(cloudformation.event("Update", PROPERTIES), CONTEXT)
     assert cloudformation.answer["Status"] == "FAILED"
-    assert f"the image build ended {status}: read its log at https://logs.example/1" in cloudformation.answer["Reason"]
+    reason = f"the build of build ended {status}: read its log at https://logs.example/1"
+    assert reason in cloudformation.answer["Reason"]
+
+
+def test_a_package_is_built_where_it_was_asked_for(
+    modules: Modules, cloudformation: CloudFormation, codebuild: Stubber, waits: list[float]
+) -> None:
+    variables = [{"name": "BUCKET", "value": "packages"}, {"name": "KEY", "value": "flink/abc.zip"}]
+    expected = {"projectName": "build", "environmentVariablesOverride": variables}
+    codebuild.add_response("start_build", {"build": {"id": "build:1", "buildStatus": "IN_PROGRESS"}}, expected)
+    _then(codebuild, "SUCCEEDED")
+    properties = {"ProjectName": "build", "Bucket": "packages", "Key": "flink/abc.zip"}
+    modules["build_package"].handler(cloudformation.event("Create", properties), CONTEXT)
+    assert cloudformation.answer["Status"] == "SUCCESS"
+    assert cloudformation.answer["PhysicalResourceId"] == "s3://packages/flink/abc.zip"
 
 
 def test_a_build_that_cannot_start_is_answered(

@@ -15,6 +15,7 @@ from aws_cdk import App
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_glue as glue
+from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
@@ -59,7 +60,7 @@ def synthesize(project: Path) -> None:
 def stand_in(stack: Any, name: str) -> Any:
     """The input `name` of a stack, as plain as the library makes it."""
     match name:
-        case "raw" | "curated" | "quarantine" | "models" | "captured" | "athena_results":
+        case "raw" | "curated" | "quarantine" | "models" | "captured" | "athena_results" | "packages":
             return s3.Bucket(stack, name)
         case "buckets":
             return [s3.Bucket(stack, name)]
@@ -69,6 +70,8 @@ def stand_in(stack: Any, name: str) -> Any:
             return ec2.Vpc(stack, name)
         case "repository":
             return ecr.Repository(stack, name)
+        case "stream":
+            return kinesis.Stream(stack, name)
         case "database":
             return glue.Database(stack, name, database_name="theirs")
         case "image_uri":

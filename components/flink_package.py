@@ -1,0 +1,148 @@
+"""A Flink job's package built in AWS: its code, the wheels it needs and the Kinesis connector in one zip."""
+
+import hashlib
+import json
+
+from aws_cdk import CustomResource, Duration
+from aws_cdk import aws_codebuild as codebuild
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from components.base import ROOT, Deployment
+from components.findings import explain
+from components.function import Function
+from components.log_group import LogGroup
+from components.permissions import allow, before, read_objects, use_key, write_objects
+from components.role import ServiceRole
+
+# Where the package holds what the application's run options name.
+ENTRY, MODULES, CONNECTOR = "main.py", "dep/", "lib/connector.jar"
+
+_BUILD_MINUTES = 13  # the function that waits for the build may run for 15
+# The table connector for Flink 2.x, with all it needs:
+# https://docs.aws.amazon.com/managed-flink/latest/java/how-flink-connectors.html
+_COORDINATE = "org.apache.flink:flink-sql-connector-aws-kinesis-streams:6.0.1-2.0"
+_COPY = "mvn --batch-mode --quiet --strict-checksums org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+
+
+class FlinkPackage(Construct):
+    """A CodeBuild project, and a custom resource that builds `folder`'s package and waits for it.
+
+    `folder` has main.py, the modules it imports, and requirements.txt with hashes. `key_in_bucket` holds the hash of
+    the folder and of the build. What reads the package has to depend on this construct.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        deployment: Deployment,
+        *,
+        folder: str,
+        key: kms.IKey,
+        bucket: s3.IBucket,
+        prefix: str,
+        connector_sha256: str | None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        source = s3_assets.Asset(self, "Source", path=str(ROOT / folder), exclude=["__pycache__", ".*"])
+        build = _build_spec(connector_sha256)
+        digest = hashlib.sha256((source.asset_hash + json.dumps(build)).encode()).hexdigest()
+        self.key_in_bucket = f"{prefix}{digest[:32]}.zip"
+        role = ServiceRole(self, "BuildRole", "codebuild")
+        write_objects(role, bucket, prefix)
+        project = self._project(deployment, role, source, key, build)
+        builder = Function(
+            self,
+            "StartBuild",
+            deployment,
+            folder="custom_resources",
+            handler="build_package.handler",
+            key=key,
+            failures_reach="CloudFormation, which waits for the answer",
+            description="Starts the package's build and answers CloudFormation when it has ended",
+            timeout=Duration.minutes(15),
+        )
+        allow(builder.permissions, ["codebuild:StartBuild", "codebuild:BatchGetBuilds"], project.project_arn)
+        CustomResource(
+            self,
+            "Package",
+            resource_type="Custom::PackageBuild",
+            service_token=builder.function_arn,
+            properties={
+                "ProjectName": project.project_name,
+                "Bucket": bucket.bucket_name,
+                "Key": self.key_in_bucket,
+            },
+            service_timeout=Duration.minutes(15),
+        )
+
+    def _project(
+        self,
+        deployment: Deployment,
+        role: ServiceRole,
+        source: s3_assets.Asset,
+        key: kms.IKey,
+        build: dict[str, object],
+    ) -> codebuild.Project:
+        log_group = LogGroup(self, "BuildLogs", deployment, key=key)
+        read_objects(role, source.bucket, "")
+        # CodeBuild reads its source by version, and CDK's bucket has versions:
+        # https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
+        allow(role, ["s3:GetObjectVersion"], source.bucket.arn_for_objects(source.s3_object_key))
+        allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
+        use_key(role, key)
+        project = codebuild.Project(
+            self,
+            "Build",
+            role=role.without_policy_updates(),
+            description="Builds the Flink job's package and puts it under the hash of its sources",
+            source=codebuild.Source.s3(bucket=source.bucket, path=source.s3_object_key),
+            environment=codebuild.BuildEnvironment(
+                build_image=codebuild.LinuxBuildImage.STANDARD_7_0, compute_type=codebuild.ComputeType.SMALL
+            ),
+            build_spec=codebuild.BuildSpec.from_object(build),
+            encryption_key=key,
+            timeout=Duration.minutes(_BUILD_MINUTES),
+            logging=codebuild.LoggingOptions(cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=log_group)),
+        )
+        before(role, project)
+        explain(project, "CodeBuildProjectSourceRepoUrl", "the source is a zip in S3, no repository")
+        return project
+
+
+def _build_spec(connector_sha256: str | None) -> dict[str, object]:
+    """The build as CodeBuild runs it: one command that fails ends it.
+
+    The connector is checked against the signature of those who released it, whose keys come from Apache itself and not
+    from where the jar comes from; and against `connector_sha256` if given. Managed Flink 2.2 runs Python 3.12:
+    https://docs.aws.amazon.com/managed-flink/latest/java/how-python.html
+    """
+    jar = f"package/{CONNECTOR}"
+    name = "-".join(_COORDINATE.split(":")[1:])
+    wheels = "--no-deps --only-binary=:all: --require-hashes --platform manylinux_2_28_x86_64 --python-version 3.12"
+    return {
+        "version": "0.2",
+        "phases": {
+            "install": {"runtime-versions": {"java": "corretto17", "python": "3.12"}},
+            "build": {
+                "commands": [
+                    f"mkdir -p package/{MODULES} package/lib fetched",
+                    f"cp {ENTRY} package/ && cp $(ls *.py | grep -vx {ENTRY}) package/{MODULES}",
+                    f"python -m pip install --quiet {wheels} --target package/{MODULES} -r requirements.txt",
+                    *(
+                        f"{_COPY} -Dartifact={_COORDINATE}:{kind} -DoutputDirectory=fetched"
+                        for kind in ("jar", "jar.asc")
+                    ),
+                    "curl -sSf https://downloads.apache.org/flink/KEYS | gpg --quiet --import",
+                    f"gpg --verify fetched/{name}.jar.asc fetched/{name}.jar",
+                    f"mv fetched/{name}.jar {jar} && sha256sum {jar}",
+                    *([f"echo '{connector_sha256}  {jar}' | sha256sum --check"] if connector_sha256 else []),
+                    "(cd package && zip -qr ../package.zip .)",
+                    'aws s3 cp --only-show-errors package.zip "s3://$BUCKET/$KEY"',
+                ]
+            },
+        },
+    }

@@ -1,0 +1,266 @@
+"""Real time: delays per airport and minute, scored for how unusual they are, and people told of the anomalies.
+
+    flights stream -> Flink (one-minute windows, random cut forest) -> delays stream -> Lambda -> topic
+
+Provisions  a Managed Flink application and the build of its package; the stream it writes; a Lambda function that
+            reads that, with a queue for what it can't; an encrypted topic for people.
+Inputs      a KMS key, the flights stream, a bucket for the package.
+Outputs     `stream`, `application`, `topic`.
+Costs       the stream's shard $0.36 a day. CloudFormation does not start the application: `make flink-start` does, and
+            then it costs $0.11 an hour for each KPU and for one more, $5 a day with one; `make flink-stop` ends that.
+Copy        this file, components/{base,dead_letters,findings,flink_package,function,log_group,permissions,role}.py,
+            flink_jobs/delays, lambda/custom_resources and lambda/delay_alerts.
+"""
+
+import math
+from typing import Literal
+
+from aws_cdk import ArnFormat, Aws, CfnOutput, Duration
+from aws_cdk import aws_kinesis as kinesis
+from aws_cdk import aws_kinesisanalyticsv2 as flink
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_event_sources as sources
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+from pydantic import Field
+
+from components.base import Deployment, Layer, Options
+from components.dead_letters import DeadLetters
+from components.findings import explain
+from components.flink_package import CONNECTOR, ENTRY, MODULES, FlinkPackage
+from components.function import Function
+from components.log_group import LogGroup
+from components.permissions import allow, allow_any_of, before, read_objects, use_key
+from components.role import ServiceRole
+
+RUNTIME = "FLINK-2_2"
+PACKAGES_PREFIX = "packages/flink/"
+
+
+class RealTimeOptions(Options):
+    mode: Literal["provisioned", "on-demand"] = Field("provisioned", description="how the delays stream is billed")
+    shards: int = Field(1, ge=1, le=200, description="shards of a provisioned delays stream")
+    parallelism: int = Field(1, ge=1, le=256, description="tasks of the Flink job that run at once")
+    parallelism_per_kpu: int = Field(1, ge=1, le=8, description="of them, how many share a KPU (1 vCPU, 4 GB)")
+    auto_scaling: bool = Field(True, description="let the service raise the parallelism when processors are busy")
+    start_at: Literal["LATEST", "TRIM_HORIZON"] = Field("LATEST", description="where a job without a snapshot starts")
+    lateness_seconds: int = Field(
+        60, ge=0, le=86400, description="seconds of flights' time a window waits for the late"
+    )
+    warm_up_windows: int = Field(128, ge=32, le=1000, description="minutes with departures before an airport's scores")
+    memory_windows: int = Field(512, ge=256, le=4096, description="minutes that a restarted job learns from again")
+    anomaly_score: float = Field(1.5, gt=0, description="score from which people are told; about 1 is usual")
+    seed: int = Field(2013, ge=0, description="of the random cuts")
+    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of an anomaly")
+    connector_sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="digest the Kinesis connector must have; the build's log shows it"
+    )
+
+    @property
+    def kpus(self) -> int:
+        """KPUs billed while the job runs: one orchestrates (https://aws.amazon.com/managed-service-apache-flink/pricing)."""
+        return math.ceil(self.parallelism / self.parallelism_per_kpu) + 1
+
+
+class RealTime(Layer):
+    """Flights stream -> Flink -> delays stream -> people."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        deployment: Deployment,
+        options: RealTimeOptions,
+        *,
+        key: kms.IKey,
+        stream: kinesis.IStream,
+        packages: s3.IBucket,
+    ) -> None:
+        super().__init__(scope, construct_id, deployment, "Millrace: delays scored in real time, and alerts")
+        provisioned = options.mode == "provisioned"
+        self.stream = kinesis.Stream(
+            self,
+            "Delays",
+            stream_mode=kinesis.StreamMode.PROVISIONED if provisioned else kinesis.StreamMode.ON_DEMAND,
+            shard_count=options.shards if provisioned else None,
+            encryption=kinesis.StreamEncryption.KMS,
+            encryption_key=key,
+            removal_policy=deployment.removal_policy,
+        )
+        explain(self.stream, "KDS3", "the platform's own key, whose policy says who may read; AWS's would not")
+        package = FlinkPackage(
+            self,
+            "Package",
+            deployment,
+            folder="flink_jobs/delays",
+            key=key,
+            bucket=packages,
+            prefix=PACKAGES_PREFIX,
+            connector_sha256=options.connector_sha256,
+        )
+        self.application = self._application(options, key, stream, packages, package)
+        self.topic = sns.Topic(self, "DelayAlerts", display_name="Millrace delays", master_key=key, enforce_ssl=True)
+        if options.alert_email:
+            self.topic.add_subscription(subscriptions.EmailSubscription(options.alert_email))
+        self._alert(key)
+        CfnOutput(self, "FlinkApplicationName", value=self.application.ref)
+        CfnOutput(self, "DelaysStreamName", value=self.stream.stream_name)
+        CfnOutput(self, "DelayAlertTopicArn", value=self.topic.topic_arn)
+
+    def _application(
+        self,
+        options: RealTimeOptions,
+        key: kms.IKey,
+        source: kinesis.IStream,
+        packages: s3.IBucket,
+        package: FlinkPackage,
+    ) -> flink.CfnApplication:
+        log_group = LogGroup(self, "JobLogs", self.deployment, key=key)
+        log_stream = logs.LogStream(self, "JobLog", log_group=log_group, removal_policy=self.deployment.removal_policy)
+        role = self._role(key, source, packages, log_group)
+        part = flink.CfnApplication
+        code = part.S3ContentLocationProperty(bucket_arn=packages.bucket_arn, file_key=package.key_in_bucket)
+        application = flink.CfnApplication(
+            self,
+            "Application",
+            application_description=f"Delays by airport and minute, scored; bills {options.kpus} KPUs while it runs",
+            runtime_environment=RUNTIME,
+            service_execution_role=role.role_arn,
+            application_configuration=part.ApplicationConfigurationProperty(
+                application_code_configuration=part.ApplicationCodeConfigurationProperty(
+                    code_content=part.CodeContentProperty(s3_content_location=code), code_content_type="ZIPFILE"
+                ),
+                application_snapshot_configuration=part.ApplicationSnapshotConfigurationProperty(
+                    snapshots_enabled=True
+                ),
+                environment_properties=part.EnvironmentPropertiesProperty(
+                    property_groups=[
+                        part.PropertyGroupProperty(property_group_id=group, property_map=entries)
+                        for group, entries in self._properties(options, source).items()
+                    ]
+                ),
+                flink_application_configuration=_flink_settings(options),
+            ),
+        )
+        application.node.add_dependency(role, package)
+        flink.CfnApplicationCloudWatchLoggingOption(
+            self,
+            "JobLogging",
+            application_name=application.ref,
+            cloud_watch_logging_option=flink.CfnApplicationCloudWatchLoggingOption.CloudWatchLoggingOptionProperty(
+                log_stream_arn=self.format_arn(
+                    service="logs",
+                    resource="log-group",
+                    resource_name=f"{log_group.log_group_name}:log-stream:{log_stream.log_stream_name}",
+                    arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                )
+            ),
+        )
+        return application
+
+    def _properties(self, options: RealTimeOptions, source: kinesis.IStream) -> dict[str, dict[str, str]]:
+        """What flink_jobs/delays/main.py reads: the options of its tables, and its own."""
+        reads = {"source.init.position": options.start_at, "format": "raw"}
+        return {
+            "kinesis.analytics.flink.run.options": {"python": ENTRY, "jarfile": CONNECTOR, "pyFiles": MODULES},
+            "source": {"connector": "kinesis", "stream.arn": source.stream_arn, "aws.region": Aws.REGION, **reads},
+            "metrics": {
+                "connector": "kinesis",
+                "stream.arn": self.stream.stream_arn,
+                "aws.region": Aws.REGION,
+                "format": "json",
+            },
+            # Counted in CloudWatch by reason; the transform of the streaming stack keeps them in quarantine.
+            "rejected": {"connector": "blackhole"},
+            "job": {
+                "lateness.seconds": str(options.lateness_seconds),
+                "forest.seed": str(options.seed),
+                "forest.warm_up": str(options.warm_up_windows),
+                "forest.memory": str(options.memory_windows),
+                "anomaly.threshold": str(options.anomaly_score),
+            },
+        }
+
+    def _role(self, key: kms.IKey, source: kinesis.IStream, packages: s3.IBucket, log_group: LogGroup) -> ServiceRole:
+        """What the connector asks of Kinesis, and the service of S3 and CloudWatch Logs.
+
+        https://docs.aws.amazon.com/managed-flink/latest/java/get-started-exercise.html
+        """
+        role = ServiceRole(self, "JobRole", "kinesisanalytics")
+        reads = ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"]
+        allow(role, [*reads, "kinesis:GetShardIterator", "kinesis:ListShards"], source.stream_arn)
+        allow(
+            role,
+            ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:PutRecords"],
+            self.stream.stream_arn,
+        )
+        read_objects(role, packages, PACKAGES_PREFIX)
+        use_key(role, key)
+        allow(role, ["logs:DescribeLogStreams", "logs:PutLogEvents"], log_group.log_group_arn)
+        allow_any_of(
+            role,
+            "the service looks its group up among the account's",
+            ["logs:DescribeLogGroups"],
+            self.format_arn(
+                service="logs", resource="log-group", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+            ),
+            finding=r".*:log-group:\*",
+        )
+        return role
+
+    def _alert(self, key: kms.IKey) -> None:
+        alerts = Function(
+            self,
+            "Alerts",
+            self.deployment,
+            folder="delay_alerts",
+            key=key,
+            failures_reach="a queue, by its event source mapping",
+            description="Publishes the anomalies among the delays",
+            environment={"TOPIC_ARN": self.topic.topic_arn},
+        )
+        unread = DeadLetters(self, "UnreadDelays", self.deployment, key=key)
+        reads = ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"]
+        allow(alerts.permissions, [*reads, "kinesis:GetShardIterator", "kinesis:ListShards"], self.stream.stream_arn)
+        allow(alerts.permissions, ["sns:Publish"], self.topic.topic_arn)
+        allow(alerts.permissions, ["sqs:SendMessage"], unread.queue_arn)
+        mapping = lambda_.EventSourceMapping(
+            self,
+            "Unusual",
+            target=alerts,
+            event_source_arn=self.stream.stream_arn,
+            starting_position=lambda_.StartingPosition.LATEST,
+            batch_size=100,
+            max_batching_window=Duration.seconds(5),
+            bisect_batch_on_error=True,
+            report_batch_item_failures=True,
+            retry_attempts=3,
+            max_record_age=Duration.hours(1),
+            on_failure=sources.SqsDlq(unread),
+        )
+        before(alerts.permissions, mapping)
+
+
+def _flink_settings(options: RealTimeOptions) -> flink.CfnApplication.FlinkApplicationConfigurationProperty:
+    part = flink.CfnApplication
+    return part.FlinkApplicationConfigurationProperty(
+        checkpoint_configuration=part.CheckpointConfigurationProperty(
+            configuration_type="CUSTOM",
+            checkpointing_enabled=True,
+            checkpoint_interval=60_000,
+            min_pause_between_checkpoints=5_000,
+        ),
+        monitoring_configuration=part.MonitoringConfigurationProperty(
+            configuration_type="CUSTOM", log_level="INFO", metrics_level="TASK"
+        ),
+        parallelism_configuration=part.ParallelismConfigurationProperty(
+            configuration_type="CUSTOM",
+            parallelism=options.parallelism,
+            parallelism_per_kpu=options.parallelism_per_kpu,
+            auto_scaling_enabled=options.auto_scaling,
+        ),
+    )
