@@ -49,8 +49,12 @@ class RealTimeOptions(Options):
     auto_scaling: bool = Field(True, description="let the service raise the parallelism when processors are busy")
     start_at: Literal["LATEST", "TRIM_HORIZON"] = Field("LATEST", description="where a job without a snapshot starts")
     lateness_seconds: int = Field(
-        60, ge=0, le=86400, description="seconds of flights' time a window waits for the late"
+        60,
+        ge=0,
+        le=2_592_000,
+        description="seconds of flights' time a window waits for the late; a replay through several shards needs days",
     )
+    idle_seconds: int = Field(60, ge=1, le=3600, description="seconds after which a shard at rest is not waited for")
     warm_up_windows: int = Field(128, ge=32, le=1000, description="minutes with departures before an airport's scores")
     memory_windows: int = Field(512, ge=256, le=4096, description="minutes that a restarted job learns from again")
     anomaly_score: float = Field(1.5, gt=0, description="score from which people are told; about 1 is usual")
@@ -64,6 +68,18 @@ class RealTimeOptions(Options):
     def kpus(self) -> int:
         """KPUs billed while the job runs: one orchestrates (https://aws.amazon.com/managed-service-apache-flink/pricing)."""
         return math.ceil(self.parallelism / self.parallelism_per_kpu) + 1
+
+    @property
+    def job(self) -> dict[str, str]:
+        """The job's own properties, as flink_jobs/delays/main.py reads them."""
+        return {
+            "lateness.seconds": str(self.lateness_seconds),
+            "idle.seconds": str(self.idle_seconds),
+            "forest.seed": str(self.seed),
+            "forest.warm_up": str(self.warm_up_windows),
+            "forest.memory": str(self.memory_windows),
+            "anomaly.threshold": str(self.anomaly_score),
+        }
 
 
 class RealTime(Layer):
@@ -163,7 +179,7 @@ class RealTime(Layer):
         return application
 
     def _properties(self, options: RealTimeOptions, source: kinesis.IStream) -> dict[str, dict[str, str]]:
-        """What flink_jobs/delays/main.py reads: the options of its tables, and its own."""
+        """The property groups: where the package's parts are, the options of the job's tables, and its own."""
         reads = {"source.init.position": options.start_at, "format": "raw"}
         return {
             "kinesis.analytics.flink.run.options": {"python": ENTRY, "jarfile": CONNECTOR, "pyFiles": MODULES},
@@ -176,13 +192,7 @@ class RealTime(Layer):
             },
             # Counted in CloudWatch by reason; the transform of the streaming stack keeps them in quarantine.
             "rejected": {"connector": "blackhole"},
-            "job": {
-                "lateness.seconds": str(options.lateness_seconds),
-                "forest.seed": str(options.seed),
-                "forest.warm_up": str(options.warm_up_windows),
-                "forest.memory": str(options.memory_windows),
-                "anomaly.threshold": str(options.anomaly_score),
-            },
+            "job": options.job,
         }
 
     def _role(self, key: kms.IKey, source: kinesis.IStream, packages: s3.IBucket, log_group: LogGroup) -> ServiceRole:

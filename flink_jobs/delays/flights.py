@@ -10,6 +10,8 @@ import re
 from datetime import datetime
 from typing import Any, NamedTuple
 
+WINDOW_MS = 60_000
+
 _DELAY = (-1440, 2880)  # minutes
 _ORIGIN = re.compile(r"[A-Z]{3}")
 _HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:00:00(Z|[+-][0-9]{2}:[0-9]{2})")
@@ -49,6 +51,11 @@ def parse(data: bytes) -> Flight | Rejected:
     return _flight(event["origin"], event["time_hour"], event["minute"], delay)
 
 
+def is_late(scheduled_ms: int, watermark_ms: int) -> bool:
+    """Whether the window of a flight may have been emitted: one is when the watermark reaches its last millisecond."""
+    return scheduled_ms - scheduled_ms % WINDOW_MS + WINDOW_MS - 1 <= watermark_ms
+
+
 def _flight(origin: str, time_hour: str, minute: int, delay: Any) -> Flight | Rejected:
     if not _ORIGIN.fullmatch(origin):
         return Rejected("impossible_value", f"origin is {origin[:40]!r}")
@@ -62,5 +69,5 @@ def _flight(origin: str, time_hour: str, minute: int, delay: Any) -> Flight | Re
         hour = None
     if hour is None or not _YEARS[0] <= hour.year <= _YEARS[1]:
         return Rejected("impossible_value", f"time_hour is {time_hour[:40]!r}")
-    scheduled_ms = math.floor(hour.timestamp()) * 1000 + minute * 60_000
+    scheduled_ms = math.floor(hour.timestamp()) * 1000 + minute * WINDOW_MS
     return Flight(origin, scheduled_ms, None if delay is None else float(delay))

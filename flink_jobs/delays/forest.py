@@ -14,6 +14,7 @@ from krcf import RandomCutForest
 
 Point = tuple[float, float, float]
 
+DIMENSIONS = 3
 # A forest sees this many windows at once: one late flight is no anomaly, a run of them is.
 SHINGLE = 8
 TREES = 50
@@ -43,7 +44,7 @@ class DelayForest:
     def __init__(self, settings: Settings, latest: Iterable[Point] = ()) -> None:
         self._forest = RandomCutForest(
             {
-                "dimensions": len(Point.__args__),
+                "dimensions": DIMENSIONS,
                 "shingle_size": SHINGLE,
                 "num_trees": TREES,
                 "sample_size": SAMPLE,

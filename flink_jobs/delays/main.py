@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flights import Rejected, parse
+from flights import Rejected, is_late, parse
 from forest import DelayForest, Point, Settings, point
 from pyflink.common import Duration, Row, Types, WatermarkStrategy
 from pyflink.common.watermark_strategy import TimestampAssigner
@@ -33,7 +33,6 @@ from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
 # https://docs.aws.amazon.com/managed-flink/latest/java/how-properties.html
 MANAGED_PROPERTIES = "/etc/flink/application_properties.json"
-WINDOW_MS = 60_000
 
 FLIGHT = Types.ROW_NAMED(["origin", "scheduled_ms", "delay"], [Types.STRING(), Types.LONG(), Types.DOUBLE()])
 REJECTED = OutputTag("rejected", Types.ROW_NAMED(["reason", "detail"], [Types.STRING(), Types.STRING()]))
@@ -112,8 +111,7 @@ class Late(ProcessFunction):
         self._count = Counters(runtime_context)
 
     def process_element(self, value: Any, ctx: ProcessFunction.Context) -> Iterator[Any]:
-        last_of_window = value.scheduled_ms - value.scheduled_ms % WINDOW_MS + WINDOW_MS - 1
-        if last_of_window <= ctx.timer_service().current_watermark():
+        if is_late(value.scheduled_ms, ctx.timer_service().current_watermark()):
             self._count("late")
             yield REJECTED, Row("late", f"{value.origin} {value.scheduled_ms}")
         else:
@@ -176,9 +174,13 @@ def main(properties: Properties) -> Any:
     tables = StreamTableEnvironment.create(environment)
     for name, columns in (("source", SOURCE), ("metrics", METRICS), ("rejected", REJECTIONS)):
         tables.execute_sql(create_table(name, columns, properties.group(name)))
-    flights, rejected = on_time(
-        tables.to_data_stream(tables.from_path("source")), int(properties.number("lateness.seconds"))
+    records = tables.to_data_stream(tables.from_path("source"))
+    watermarks = (
+        WatermarkStrategy.for_bounded_out_of_orderness(_seconds(properties, "lateness.seconds"))
+        .with_timestamp_assigner(Scheduled())
+        .with_idleness(_seconds(properties, "idle.seconds"))  # a task without a shard must not hold the others back
     )
+    flights, rejected = on_time(records, watermarks)
     tables.create_temporary_view("flights", tables.from_data_stream(flights, _with_event_time()))
     settings = Settings(*(int(properties.number(f"forest.{name}")) for name in Settings._fields))
     scored = (
@@ -198,12 +200,10 @@ def create_table(name: str, columns: str, options: Mapping[str, str]) -> str:
     return f"CREATE TEMPORARY TABLE {name} ({columns}) WITH ({', '.join(quoted)})"
 
 
-def on_time(records: DataStream, lateness_seconds: int) -> tuple[DataStream, DataStream]:
+def on_time(records: DataStream, watermarks: WatermarkStrategy) -> tuple[DataStream, DataStream]:
     """Flights with their event time, and what was rejected."""
     parsed = records.process(Parse(), FLIGHT)
-    watermarks = WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(lateness_seconds))
-    timed = parsed.assign_timestamps_and_watermarks(watermarks.with_timestamp_assigner(Scheduled()))
-    flights = timed.process(Late(), FLIGHT)
+    flights = parsed.assign_timestamps_and_watermarks(watermarks).process(Late(), FLIGHT)
     return flights, parsed.get_side_output(REJECTED).union(flights.get_side_output(REJECTED))
 
 
@@ -216,6 +216,10 @@ def _with_event_time() -> Schema:
         .watermark("scheduled", "SOURCE_WATERMARK()")
         .build()
     )
+
+
+def _seconds(properties: Properties, name: str) -> Duration:
+    return Duration.of_seconds(int(properties.number(name)))
 
 
 def _quoted(text: str) -> str:

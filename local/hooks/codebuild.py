@@ -94,7 +94,7 @@ def download(location: str, folder: Path) -> str:
 def pushed(project: dict[str, Any]) -> list[str]:
     """The image URIs that the buildspec's `docker push` commands name, with StartBuild's variables filled in."""
     spec = yaml.safe_load(project["source"]["buildspec"])
-    commands = [line for phase in spec["phases"].values() for line in phase["commands"]]
+    commands = [line for phase in spec["phases"].values() for line in phase.get("commands", ())]
     targets = [found for line in commands for found in re.findall(r"docker push\s+[\"']?([^\s\"']+)", line)]
     return [Template(target).safe_substitute(_overrides.get()) for target in targets]
 
@@ -123,8 +123,11 @@ def execute(build_id: str, project: dict[str, Any]) -> None:
         with TemporaryDirectory() as work:
             context, image = Path(work) / "source", Path(work) / "image"
             digest = download(project["source"]["location"], context)
-            build(context, image)
-            for uri in pushed(project):
+            if uris := pushed(project):
+                build(context, image)
+            else:
+                log("not run: the local cloud builds images alone, and this build pushes none")
+            for uri in uris:
                 push(uri, image, digest)
                 log(f"pushed {uri}")
         status = "SUCCEEDED"

@@ -86,6 +86,15 @@ def test_the_delivery_stream_comes_after_its_source_its_table_and_its_transform(
         assert needed <= before_in_stack(stack, delivery)
 
 
+def test_the_flink_application_comes_after_the_build_of_its_package(assembly: Assembly) -> None:
+    applications = assembly.resources("AWS::KinesisAnalyticsV2::Application")
+    assert len(applications) == len(assembly.environments)
+    for stack, application, _ in applications:
+        before = before_in_stack(stack, application)
+        (build,), (project,) = (stack.resources(kind) for kind in ("Custom::PackageBuild", "AWS::CodeBuild::Project"))
+        assert {build, project, *_policies_of_user(stack, project), *_policies_of_user(stack, application)} <= before
+
+
 def test_a_log_group_comes_before_its_function(assembly: Assembly) -> None:
     """Lambda would otherwise create a group of its own, which keeps everything and outlives the stack."""
     without = [

@@ -128,6 +128,19 @@ def test_a_failed_build_says_why(build: Any, repository: str, files: dict[str, s
     assert re.search(expected, reason(build(files, REPOSITORY_URI=repository, IMAGE_TAG="a")))
 
 
+def test_a_build_that_pushes_no_image_is_not_run_and_says_so(build: Any, client: Any) -> None:
+    spec = {"version": "0.2", "phases": {"install": {"runtime-versions": {}}, "build": {"commands": ["exit 1"]}}}
+    source = {"type": "S3", "location": "sources/source.zip"}
+    client("codebuild").update_project(name="image", source=source | {"buildspec": json.dumps(spec)})
+    try:
+        record = build({"main.py": ""})
+    finally:
+        client("codebuild").update_project(name="image", source=source | {"buildspec": json.dumps(BUILDSPEC)})
+    logs = client("logs").filter_log_events(logGroupName=record["logs"]["groupName"])["events"]
+    assert record["buildStatus"] == "SUCCEEDED"
+    assert any("not run" in event["message"] for event in logs)
+
+
 def test_a_push_to_no_repository_fails(build: Any) -> None:
     nowhere = "000000000000.dkr.ecr.us-east-1.amazonaws.com/none"
     assert "does not exist" in reason(build({"Dockerfile": "FROM x"}, REPOSITORY_URI=nowhere, IMAGE_TAG="a"))

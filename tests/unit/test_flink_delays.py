@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.delays.flights import Flight, Rejected, parse
+from flink_jobs.delays.flights import WINDOW_MS, Flight, Rejected, is_late, parse
 from flink_jobs.delays.forest import SHINGLE, DelayForest, Point, Settings, point
 from producers import damage, flights
 
@@ -63,6 +63,14 @@ def test_no_bytes_make_the_parser_fail(data: bytes) -> None:
 @given(events)
 def test_no_fields_make_the_parser_fail(event: dict[str, Any]) -> None:
     assert isinstance(parse(json.dumps(event).encode()), Flight | Rejected)
+
+
+def test_a_flight_is_late_once_its_whole_window_is_over() -> None:
+    start = ON_2013_01_01_AT_10_15
+    assert not is_late(start, start + WINDOW_MS - 2)
+    assert is_late(start, start + WINDOW_MS - 1)
+    assert is_late(start + WINDOW_MS - 1, start + WINDOW_MS - 1)
+    assert not is_late(start + WINDOW_MS, start + WINDOW_MS - 1)
 
 
 def test_every_real_flight_is_read() -> None:
