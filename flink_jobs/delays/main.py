@@ -177,8 +177,8 @@ def main(properties: Properties) -> Any:
     records = tables.to_data_stream(tables.from_path("source"))
     watermarks = (
         WatermarkStrategy.for_bounded_out_of_orderness(_seconds(properties, "lateness.seconds"))
-        .with_timestamp_assigner(Scheduled())
         .with_idleness(_seconds(properties, "idle.seconds"))  # a task without a shard must not hold the others back
+        .with_timestamp_assigner(Scheduled())  # last: with_idleness() would lose it
     )
     flights, rejected = on_time(records, watermarks)
     tables.create_temporary_view("flights", tables.from_data_stream(flights, _with_event_time()))
