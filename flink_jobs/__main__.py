@@ -48,8 +48,7 @@ def bring(
         say(f"{name} is {end} already")
         return
     if status == begin:
-        # Without a restore configuration it goes on from the latest snapshot, if there is one.
-        {"start": flink.start_application, "stop": flink.stop_application}[verb](ApplicationName=name)
+        {"start": _start, "stop": _stop}[verb](flink, name)
     elif status != passing:
         raise FlinkError(f"{name} is {status}: wait until that has ended, then {verb} it again")
     for waited in range(0, _TIMEOUT_SECONDS, _POLL_SECONDS):
@@ -61,6 +60,18 @@ def bring(
             break
         sleep(_POLL_SECONDS)
     raise FlinkError(f"{name} is {status}, not {end}: read its log group, which the stack's JobLogs resource names")
+
+
+def _start(flink: Any, name: str) -> None:
+    """From where the job stopped, if it ever did."""
+    snapshots = flink.list_application_snapshots(ApplicationName=name, Limit=1)["SnapshotSummaries"]
+    restore = "RESTORE_FROM_LATEST_SNAPSHOT" if snapshots else "SKIP_RESTORE_FROM_SNAPSHOT"
+    configuration = {"ApplicationRestoreConfiguration": {"ApplicationRestoreType": restore}}
+    flink.start_application(ApplicationName=name, RunConfiguration=configuration)
+
+
+def _stop(flink: Any, name: str) -> None:
+    flink.stop_application(ApplicationName=name)
 
 
 def _status(flink: Any, name: str) -> str:

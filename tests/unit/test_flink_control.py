@@ -7,9 +7,22 @@ from botocore.stub import Stubber
 from flink_jobs.__main__ import FlinkError, application_name, bring
 
 
-def test_a_stopped_job_is_started_and_waited_for() -> None:
+@pytest.mark.parametrize(
+    ("snapshots", "restore"), [(0, "SKIP_RESTORE_FROM_SNAPSHOT"), (1, "RESTORE_FROM_LATEST_SNAPSHOT")]
+)
+def test_a_stopped_job_is_started_from_where_it_stopped_and_waited_for(snapshots: int, restore: str) -> None:
     said: list[str] = []
-    flink, stub = _flink("READY", "STARTING", "RUNNING", verb="start_application")
+    flink, stub = _flink()
+    _in_states(stub, "READY")
+    snapshot = {"SnapshotName": "stopped", "SnapshotStatus": "READY", "ApplicationVersionId": 1}
+    stub.add_response(
+        "list_application_snapshots",
+        {"SnapshotSummaries": [snapshot] * snapshots},
+        {"ApplicationName": "delays", "Limit": 1},
+    )
+    configuration = {"ApplicationRestoreConfiguration": {"ApplicationRestoreType": restore}}
+    stub.add_response("start_application", {}, {"ApplicationName": "delays", "RunConfiguration": configuration})
+    _in_states(stub, "STARTING", "RUNNING")
     with stub:
         bring(flink, "delays", "start", said.append, sleep=lambda _: None)
     assert said[-1].endswith("delays is RUNNING")
@@ -17,7 +30,9 @@ def test_a_stopped_job_is_started_and_waited_for() -> None:
 
 
 def test_a_running_job_is_stopped() -> None:
-    flink, stub = _flink("RUNNING", "STOPPING", "READY", verb="stop_application")
+    flink, stub = _flink("RUNNING")
+    stub.add_response("stop_application", {}, {"ApplicationName": "delays"})
+    _in_states(stub, "STOPPING", "READY")
     with stub:
         bring(flink, "delays", "stop", print, sleep=lambda _: None)
     stub.assert_no_pending_responses()
@@ -32,7 +47,7 @@ def test_a_running_job_is_not_started_again() -> None:
 
 
 def test_a_job_that_falls_back_is_an_error_that_names_its_log() -> None:
-    flink, stub = _flink("READY", "STARTING", "ROLLED_BACK", verb="start_application")
+    flink, stub = _flink("STARTING", "STARTING", "ROLLED_BACK")
     with stub, pytest.raises(FlinkError, match="is ROLLED_BACK, not RUNNING: read its log group"):
         bring(flink, "delays", "start", print, sleep=lambda _: None)
 
@@ -51,11 +66,16 @@ def test_a_stack_that_is_not_deployed_is_named() -> None:
             application_name(cloudformation, "theirs")
 
 
-def _flink(first: str, *later: str, verb: str = "") -> tuple[object, Stubber]:
-    """A client whose application is in these states, one a question; `verb` is called after the first."""
+def _flink(*states: str) -> tuple[object, Stubber]:
+    """A client, and what it will be answered: these states of the application to begin with."""
     client = boto3.client("kinesisanalyticsv2")
     stub = Stubber(client)
-    for status in (first, *later):
+    _in_states(stub, *states)
+    return client, stub
+
+
+def _in_states(stub: Stubber, *states: str) -> None:
+    for status in states:
         detail = {
             "ApplicationARN": "arn:aws:kinesisanalytics:eu-west-1:123456789012:application/delays",
             "ApplicationName": "delays",
@@ -64,6 +84,3 @@ def _flink(first: str, *later: str, verb: str = "") -> tuple[object, Stubber]:
             "ApplicationVersionId": 1,
         }
         stub.add_response("describe_application", {"ApplicationDetail": detail}, {"ApplicationName": "delays"})
-        if verb and status == first:
-            stub.add_response(verb, {}, {"ApplicationName": "delays"})
-    return client, stub
