@@ -172,6 +172,7 @@ def main(properties: Properties) -> Any:
     """Submit the job; returns what `wait()` waits for its end with, which a stream has not."""
     environment = StreamExecutionEnvironment.get_execution_environment()
     tables = StreamTableEnvironment.create(environment)
+    tables.get_config().set_local_timezone("UTC")  # which SQL gives the windows' times in
     for name, columns in (("source", SOURCE), ("metrics", METRICS), ("rejected", REJECTIONS)):
         tables.execute_sql(create_table(name, columns, properties.group(name)))
     records = tables.to_data_stream(tables.from_path("source"))

@@ -11,6 +11,7 @@ from stacks.real_time import RealTimeOptions
 APPLICATION = "AWS::KinesisAnalyticsV2::Application"
 
 
+@pytest.mark.requirement("str-msf")
 def test_the_application_runs_flink_2_2_with_checkpoints_and_snapshots(assembly: Assembly) -> None:
     for stack in _stacks(assembly):
         application = _application(stack)

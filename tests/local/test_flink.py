@@ -50,6 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",  # it lives for seconds
         "PATH": f"{FLINK.parent}{os.pathsep}{os.environ['PATH']}",  # Flink starts its workers with `python`
         "PYTHONPATH": str(JOB),
+        "TZ": "Asia/Tokyo",  # windows are in UTC wherever the job runs
         "FLINK_LOG_DIR": str(folder / "log"),
     }
     command = [str(FLINK), str(JOB / "main.py"), str(properties)]

@@ -30,7 +30,6 @@ def handler(import_lambda: Callable[[str], dict[str, ModuleType]], monkeypatch: 
     return import_lambda("delay_alerts")["handler"]
 
 
-@pytest.mark.requirement("str-kda-lambda")
 def test_the_anomalies_of_a_batch_are_one_message(handler: ModuleType) -> None:
     with Stubber(handler.sns) as sns:
         line = "{} 2013-01-01T10:15:00Z: 2 of 3 departed, 200 minutes late on average, 240 at most (score 1.61)"
