@@ -14,7 +14,7 @@ from components.base import ROOT, Deployment
 from components.findings import explain
 from components.function import Function
 from components.log_group import LogGroup
-from components.permissions import allow, before, read_objects, use_key, write_objects
+from components.permissions import allow, before, use_key, write_objects
 from components.role import ServiceRole
 
 # Where the package holds what the application's run options name.
@@ -88,10 +88,9 @@ class FlinkPackage(Construct):
         build: dict[str, object],
     ) -> codebuild.Project:
         log_group = LogGroup(self, "BuildLogs", deployment, key=key)
-        read_objects(role, source.bucket, "")
         # CodeBuild reads its source by version, and CDK's bucket has versions:
         # https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
-        allow(role, ["s3:GetObjectVersion"], source.bucket.arn_for_objects(source.s3_object_key))
+        allow(role, ["s3:GetObject", "s3:GetObjectVersion"], source.bucket.arn_for_objects(source.s3_object_key))
         allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
         use_key(role, key)
         project = codebuild.Project(

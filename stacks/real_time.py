@@ -236,6 +236,7 @@ class RealTime(Layer):
         unread = DeadLetters(self, "UnreadDelays", self.deployment, key=key)
         reads = ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"]
         allow(alerts.permissions, [*reads, "kinesis:GetShardIterator", "kinesis:ListShards"], self.stream.stream_arn)
+        use_key(alerts.permissions, key)
         allow(alerts.permissions, ["sns:Publish"], self.topic.topic_arn)
         allow(alerts.permissions, ["sqs:SendMessage"], unread.queue_arn)
         mapping = lambda_.EventSourceMapping(

@@ -310,6 +310,13 @@ IMPLIED: tuple[Implied, ...] = (
     ),
     Implied(
         _BUILD,
+        "s3:AbortMultipartUpload s3:PutObject",
+        "its `aws s3 cp` of what it built, in parts when that is large",
+        _MULTIPART,
+        _runs("aws s3 cp"),
+    ),
+    Implied(
+        _BUILD,
         "kms:Decrypt kms:DescribeKey kms:Encrypt kms:GenerateDataKey",
         "its artifacts, encrypted with a key of one's own; one without artifacts is not known to go without",
         f"{_AWS}codebuild/latest/userguide/setting-up-kms.html",
