@@ -145,8 +145,8 @@ def test_models_and_jobs_are_isolated_in_the_network_and_encrypted_with_the_key(
 
 
 def test_the_image_is_scanned_and_has_the_one_manifest_that_sagemaker_takes(assembly: Assembly) -> None:
-    for stack, _, project in assembly.resources("AWS::CodeBuild::Project"):
-        (repository,) = stack.resources("AWS::ECR::Repository").values()
+    for stack, _, repository in assembly.resources("AWS::ECR::Repository"):
+        (project,) = stack.resources("AWS::CodeBuild::Project").values()
         assert repository["Properties"]["ImageScanningConfiguration"]["ScanOnPush"]
         phases = json.loads(text(project["Properties"]["Source"]["BuildSpec"]))["phases"]
         (build,) = phases["build"]["commands"]
