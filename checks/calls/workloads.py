@@ -15,6 +15,7 @@ _NOT_USERS = re.compile(r"AWS::(IAM|KMS)::|Policy$|Permission$|^Custom::|AWS::Cl
 _SERVICES = {
     "AWS::CodeBuild::Project",
     "AWS::EC2::FlowLog",
+    "AWS::KinesisAnalyticsV2::Application",
     "AWS::Glue::Job",
     "AWS::KinesisFirehose::DeliveryStream",
     "AWS::Lambda::Function",
