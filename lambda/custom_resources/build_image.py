@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import boto3
-import build
+import codebuild
 from response import custom_resource
 
 
@@ -18,7 +18,7 @@ def build_image(event: Mapping[str, Any]) -> dict[str, Any]:
     repository, tag = properties["RepositoryUri"], properties["ImageTag"]
     if event["RequestType"] != "Delete":
         variables = {"REPOSITORY_URI": repository, "IMAGE_TAG": tag}
-        build.run(properties["ProjectName"], variables, boto3.client("codebuild"))
+        codebuild.run(properties["ProjectName"], variables, boto3.client("codebuild"))
     return {"PhysicalResourceId": f"{repository}:{tag}", "ImageUri": f"{repository}:{tag}"}
 
 

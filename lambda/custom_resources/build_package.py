@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import boto3
-import build
+import codebuild
 from response import custom_resource
 
 
@@ -17,7 +17,7 @@ def build_package(event: Mapping[str, Any]) -> dict[str, Any]:
     properties = event["ResourceProperties"]
     bucket, key = properties["Bucket"], properties["Key"]
     if event["RequestType"] != "Delete":
-        build.run(properties["ProjectName"], {"BUCKET": bucket, "KEY": key}, boto3.client("codebuild"))
+        codebuild.run(properties["ProjectName"], {"BUCKET": bucket, "KEY": key}, boto3.client("codebuild"))
     return {"PhysicalResourceId": f"s3://{bucket}/{key}"}
 
 

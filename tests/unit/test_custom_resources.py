@@ -99,7 +99,7 @@ def s3control(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
 def waits(modules: Modules, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds the build would have been waited for, each time."""
     slept: list[float] = []
-    monkeypatch.setattr(modules["build"], "time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(modules["codebuild"], "time", SimpleNamespace(sleep=slept.append))
     return slept
 
 
