@@ -16,6 +16,7 @@ _LAMBDA_ROLE = f"{_AWS}lambda/latest/dg/lambda-intro-execution-role.html"
 _PIPELINE_ROLE = f"{_AWS}sagemaker/latest/dg/build-and-manage-access.html"
 _CODEBUILD_ROLE = f"{_AWS}codebuild/latest/userguide/setting-up-service-role.html"
 _RULE_TARGETS = f"{_AWS}eventbridge/latest/userguide/eb-use-identity-based.html"
+_TRAIL_LOG = f"{_AWS}awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html"
 _MULTIPART = f"{_AWS}AmazonS3/latest/userguide/mpuoverview.html"
 
 _LOG_STREAM = "logs:CreateLogStream logs:PutLogEvents"
@@ -66,6 +67,7 @@ _CONTAINERS = "Processing Training AWS::SageMaker::Model"
 
 IMPLIED: tuple[Implied, ...] = (
     Implied(_FUNCTION, _LOG_STREAM, "its log", _LAMBDA_ROLE),
+    Implied("AWS::CloudTrail::Trail", _LOG_STREAM, "its log", _TRAIL_LOG),
     Implied(_FUNCTION, "logs:CreateLogGroup", "its log", _LAMBDA_ROLE, _lacks("LoggingConfig", "LogGroup")),
     Implied(
         _FUNCTION,

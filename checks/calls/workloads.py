@@ -13,6 +13,7 @@ from checks.calls.modules import Code
 
 _NOT_USERS = re.compile(r"AWS::(IAM|KMS)::|Policy$|Permission$|^Custom::|AWS::CloudFormation::CustomResource")
 _SERVICES = {
+    "AWS::CloudTrail::Trail",
     "AWS::CodeBuild::Project",
     "AWS::EC2::FlowLog",
     "AWS::KinesisAnalyticsV2::Application",

@@ -1,9 +1,8 @@
 """Who can read what in our own stacks, as a reviewer last saw it, and nothing that the gate finds."""
 
-import time
-
 import pytest
 
+from checks.accepted import Accepted
 from checks.access import findings, matrices
 from checks.access.matrix import Matrix, text
 from checks.assembly import Assembly
@@ -12,7 +11,6 @@ from tests.assembly.synthesis import ROOT
 
 RECORDED = ROOT / "tests" / "checks" / "access"
 AGAIN = "after `make synth ENV=all`, `python -m checks.access cdk.out --write tests/checks/access`: review the change"
-SECONDS = 2  # of CPU, for the three environments
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +27,7 @@ def test_nobody_may_do_more_or_less_than_is_recorded(access: dict[str, Matrix], 
 
 @pytest.mark.requirement("sec-general", "sec-bucket-policy-json")
 def test_no_policy_says_what_none_should(assembly: Assembly) -> None:
-    found = findings(assembly)
+    found = list(Accepted(assembly).open(findings(assembly)))
     assert not found, "\n".join(map(str, found))
 
 
@@ -49,9 +47,3 @@ def test_whoever_may_read_a_bucket_can_use_its_key(access: dict[str, Matrix]) ->
         if any(not right.with_key for right in row.rights)
     ]
     assert not without, "\n".join(without)
-
-
-def test_the_matrix_is_quick(assembly: Assembly) -> None:
-    started = time.process_time()
-    matrices(assembly)
-    assert time.process_time() - started < SECONDS
