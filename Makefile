@@ -110,8 +110,9 @@ node_modules/.installed: package-lock.json .venv/.installed
 VENDOR := uv pip install --quiet --no-compile-bytecode --only-binary :all: --python-platform aarch64-manylinux_2_28 \
 	--python-version 3.14
 build/vendored/.installed: $(wildcard lambda/*/requirements.txt) .venv/.installed
-	rm -rf build/vendored
-	for file in lambda/*/requirements.txt; do \
+	@echo "vendoring the packages that functions bring to Lambda"
+	@rm -rf build/vendored
+	@for file in lambda/*/requirements.txt; do \
 		folder=build/vendored/$$(basename $$(dirname $$file)); \
 		$(VENDOR) --target $$folder -r $$file && rm -rf $$folder/bin && \
 		find $$folder -path '*.dist-info/*' \( -name RECORD -o -name INSTALLER -o -name REQUESTED \) -delete && \
