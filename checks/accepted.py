@@ -2,19 +2,27 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-from checks.assembly import Assembly, Stack
+from checks.assembly import Assembly, AssemblyError, Stack
 from checks.finding import Finding
 
 EXPLAINED = "millrace:explained"  # {finding: regex, reason}, written by components/findings.py
 ACKNOWLEDGED = "aws:cdk:acknowledged-rules"  # {pack::rule: reason}, written by the CDK's Validations.acknowledge()
+# One name that no rule has for each way to name rules. A regex that takes one in would take in what nobody has seen.
+_NO_RULES = ("no-such-rule", "access-no-such-rule", "NoSuchRule", "CKV_AWS_0")
 
 
 class Accepted:
-    """The explanations and acknowledgments of an assembly, by construct."""
+    """The explanations and acknowledgments of an assembly, by construct. Raises AssemblyError for one too wide."""
 
     def __init__(self, assembly: Assembly) -> None:
         self._stacks = {stack.label: stack for stack in assembly.stacks}
+        for stack in assembly.stacks:
+            for path, entries in stack.metadata.items():
+                for entry in entries:
+                    if entry["type"] == EXPLAINED:
+                        _check(path, entry.get("data"))
 
     def open(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """The findings that nothing accepts."""
@@ -35,10 +43,24 @@ class Accepted:
         )
 
 
+def _check(path: str, explained: Any) -> None:
+    """Raise AssemblyError for an explanation that names no rule, accepts every rule or gives no reason."""
+    match explained:
+        case {"finding": str() as finding, "reason": str() as reason} if reason.strip():
+            try:
+                wide = [each for each in _NO_RULES if re.fullmatch(finding, each)]
+            except re.error as error:
+                raise AssemblyError(f"{path} explains {finding!r}, which is no regex: {error}.") from None
+            if wide:
+                raise AssemblyError(f"{path} explains {finding!r}, which accepts any rule: name the rule.")
+        case _:
+            raise AssemblyError(f"{path} explains a finding without its name or a reason: give both.")
+
+
 def _accepted_by(stack: Stack, holder: str) -> Iterator[tuple[str, str]]:
     """(regex of rules, reason) that one construct gives."""
     for entry in stack.metadata.get(f"/{holder}", []):
         if entry["type"] == EXPLAINED:
             yield entry["data"]["finding"], entry["data"]["reason"]
-        elif entry["type"] == ACKNOWLEDGED:
+        elif entry["type"] == ACKNOWLEDGED and isinstance(entry["data"], dict):
             yield from ((re.escape(name.split("::")[-1]), reason) for name, reason in entry["data"].items())

@@ -73,6 +73,36 @@ def test_a_finding_is_accepted_where_its_construct_or_a_holder_below_the_stack_e
         stack.metadata[path] = before
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            {"finding": regex, "reason": "because"}
+            for regex in (".*", ".+", "[a-z-]*", "access-.*", "CKV_.*", "[A-Z]\\w+", "(")
+        ),
+        {"finding": "fixed-name", "reason": " "},
+        {"finding": "fixed-name"},
+        None,
+    ],
+)
+def test_an_explanation_of_everything_or_without_a_reason_is_refused(tmp_path: Path, said: object) -> None:
+    made = assembly(tmp_path, {"a": NAMED})
+    made.stacks[0].metadata["/a/Serving"] = [{"type": "millrace:explained", "data": said}]
+    with pytest.raises(AssemblyError, match="/a/Serving"):
+        Accepted(made)
+
+
+def test_a_holder_that_a_stack_lies_in_accepts_nothing_of_it(tmp_path: Path) -> None:
+    made = assembly(tmp_path, {"group/a": NAMED})
+    stack = made.stacks[0]
+    stack.metadata["/group/a/Model"] = [{"type": "aws:cdk:logicalId", "data": "Model"}]
+    finding = Finding("fixed-name", Severity.LOW, "group/a", "Model", "", "")
+    said = [{"type": "millrace:explained", "data": {"finding": "fixed-name", "reason": "because"}}]
+    for path, accepted in (("/group", False), ("/group/a", False), ("/group/a/Model", True)):
+        stack.metadata[path] = [*stack.metadata.get(path, []), *said]
+        assert bool(Accepted(made).reason(finding)) is accepted, path
+
+
 def test_without_checkov_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linters, "CHECKOV", tmp_path / "nowhere")
     with pytest.raises(AssemblyError, match="make check"):
