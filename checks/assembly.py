@@ -13,7 +13,7 @@ Resources = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """One stack: `layer` is its construct id, `requires` names the stacks deployed before it."""
+    """One stack: `layer` is its construct path below its stage, `requires` names the stacks deployed before it."""
 
     environment: str
     layer: str
@@ -22,6 +22,7 @@ class Stack:
     metadata: dict[str, list[dict[str, Any]]]
     requires: tuple[str, ...]
     file: Path
+    target: str = ""  # aws://account/region
 
     def resources(self, *types: str) -> Resources:
         """Resources by logical id: all of them, or those of `types`."""
@@ -44,7 +45,7 @@ class Stack:
             entry["data"]: path.removeprefix("/")
             for path, entries in self.metadata.items()
             for entry in entries
-            if entry["type"] == "aws:cdk:logicalId"
+            if entry["type"] == "aws:cdk:logicalId" and isinstance(entry["data"], str)
         }
 
     @property
@@ -81,8 +82,16 @@ class Assembly:
 
     @cached_property
     def stacks(self) -> list[Stack]:
-        """Every stack of every stage."""
-        return list(_stacks(self.folder, ""))
+        """Every stack of every stage; there is at least one."""
+        try:
+            found = list(_stacks(self.folder, ""))
+        except (LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise AssemblyError(
+                f"{self.folder}: a manifest is not as the CDK writes it ({error!r}): synthesize again with `cdk synth`."
+            ) from None
+        if not found:
+            raise AssemblyError(f"{self.folder} has no stack, so there is nothing to judge. `cdk synth` makes some.")
+        return found
 
     @cached_property
     def environments(self) -> dict[str, dict[str, Stack]]:
@@ -96,8 +105,10 @@ class Assembly:
     def validation(self) -> list[dict[str, Any]]:
         """What each validation plugin reports: open and acknowledged findings; nothing where none ran."""
         file = self.folder / "validation-report.json"
-        reports: list[dict[str, Any]] = _read(file)["pluginReports"] if file.exists() else []
-        return reports
+        report = _read(file) if file.exists() else {"pluginReports": []}
+        if not isinstance(report, dict) or not isinstance(report.get("pluginReports"), list):
+            raise AssemblyError(f"{file} has no pluginReports: synthesize again with `cdk synth`.")
+        return list(report["pluginReports"])
 
     @property
     def acknowledged(self) -> list[Acknowledged]:
@@ -168,24 +179,25 @@ def _stacks(folder: Path, stage: str) -> Iterator[Stack]:
         elif identifier in named:
             yield Stack(
                 environment=stage,
-                layer=artifact["displayName"].split("/")[-1].split(" ")[0],
+                layer=artifact.get("displayName", identifier).split(" ")[0].removeprefix(f"{stage}/"),
                 name=named[identifier],
                 template=_read(folder / artifact["properties"]["templateFile"]),
                 metadata=_metadata(folder, artifact),
                 requires=tuple(named[each] for each in artifact.get("dependencies", []) if each in named),
                 file=folder / artifact["properties"]["templateFile"],
+                target=str(artifact.get("environment", "")),
             )
 
 
 def _metadata(folder: Path, artifact: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """What constructs say of themselves: in a file of its own, or in the manifest by older libraries."""
     file = artifact.get("additionalMetadataFile")
-    found: dict[str, list[dict[str, Any]]] = _read(folder / file) if file else artifact.get("metadata", {})
-    return found
+    found = _read(folder / file) if file else artifact.get("metadata", {})
+    return {path: [{"type": each["type"], "data": each.get("data")} for each in found[path]] for path in found}
 
 
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AssemblyError(f"{path} can't be read ({error}): synthesize again with `cdk synth`.") from None

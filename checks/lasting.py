@@ -105,7 +105,7 @@ def _too_many(stack: Stack) -> Iterator[Finding]:
 
 def _left_behind(stack: Stack) -> Iterator[Finding]:
     """What a destroy would fail at or leave: buckets and repositories with content, logs that a service creates."""
-    emptied = [references(each["Properties"]["BucketName"]) for each in stack.resources(_EMPTIER).values()]
+    emptied = [references(each.get("Properties")) for each in stack.resources(_EMPTIER).values()]
     buckets = {reference.target for bucket in emptied for reference in bucket}
     for logical_id, resource in stack.resources().items():
         properties, kind = resource.get("Properties", {}), resource["Type"]

@@ -48,7 +48,7 @@ class Attachments:
         """Roles and users that policies are attached to and no template makes."""
         made = {
             (resolver.place(stack).account, resolver.name(stack, identifier))
-            for stack in resolver.stacks.values()
+            for stack in resolver.stacks
             for identifier in stack.resources("AWS::IAM::Role", "AWS::IAM::User", "AWS::IAM::Group")
         }
         yield from (each for each in self.held if (each[0], each[2]) not in made and each[1] != "group")
@@ -101,12 +101,12 @@ class _Gatherer:
         self.found = Attachments()
         self.managed: dict[str, Document] = {}
         self.arns: dict[str, str] = {}  # what templates call a resource -> its ARN
-        for stack in resolver.stacks.values():
+        for stack in resolver.stacks:
             for identifier in stack.resources("AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::Lambda::Function"):
                 self.arns[resolver.text(stack, {"Ref": identifier})] = resolver.arn(stack, identifier)
 
     def run(self) -> Attachments:
-        everything = [(stack, *each) for stack in self.resolver.stacks.values() for each in stack.resources().items()]
+        everything = [(stack, *each) for stack in self.resolver.stacks for each in stack.resources().items()]
         everything.sort(key=lambda each: each[2]["Type"] != "AWS::IAM::ManagedPolicy")  # roles refer to them
         for stack, identifier, resource in everything:
             self._read(stack, identifier, resource["Type"])
@@ -126,7 +126,7 @@ class _Gatherer:
             if type_ == "AWS::IAM::ManagedPolicy":
                 self.managed[self.resolver.arn(stack, identifier)] = document
         elif type_ == "AWS::IAM::UserToGroupAddition":
-            for user in properties.get("Users", []):
+            for user, _ in options(properties.get("Users")):
                 self._join(account, user, [properties.get("GroupName")])
         elif type_ in _RESOURCE_POLICIES:
             text, what, protected = _RESOURCE_POLICIES[type_]

@@ -12,7 +12,7 @@ from typing import Any
 
 from checks.access.arns import ARN_AS_REF, ATTRIBUTES, FORMS, NAMES
 from checks.access.patterns import unknown
-from checks.assembly import Assembly, Stack
+from checks.assembly import Stack
 
 _ABSENT = object()  # AWS::NoValue
 _NAME_LIKE = {"AWS::S3::Bucket": str.lower}
@@ -44,43 +44,29 @@ class Place:
         return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
 
 
-Places = dict[tuple[str, str], Place]
-
-
-def places(assembly: Assembly) -> Places:
-    """(environment, stack name) -> where its manifest says that it goes (aws://account/region)."""
-    found: Places = {}
-    folders = [(assembly.folder, "")]
-    while folders:
-        folder, stage = folders.pop()
-        for identifier, artifact in json.loads((folder / "manifest.json").read_text())["artifacts"].items():
-            if artifact["type"] == "cdk:cloud-assembly":
-                named = artifact["properties"]
-                folders.append((folder / named["directoryName"], named["displayName"]))
-            elif artifact["type"] == "aws:cloudformation:stack":
-                _, _, account, region = artifact.get("environment", "aws://unknown-account/unknown-region").split("/")
-                given = {"account": account, "region": region}
-                place = Place(**{name: value for name, value in given.items() if not value.startswith("unknown-")})
-                found[stage, artifact["properties"].get("stackName", identifier)] = place
-    return found
+def place(stack: Stack) -> Place:
+    """Where its manifest says that it goes (aws://account/region)."""
+    _, _, account, region, *_ = [*stack.target.split("/"), "", "", ""]
+    given = {"account": account, "region": region}
+    return Place(**{name: value for name, value in given.items() if value and not value.startswith("unknown-")})
 
 
 class Resolver:
-    """The values of the stacks of one environment; `places` says where each goes."""
+    """The values of the stacks of one environment, of which two may have one name, each in its region."""
 
-    def __init__(self, stacks: Iterable[Stack], places: Places) -> None:
-        self.stacks = {stack.name: stack for stack in stacks}
-        self._places = places
+    def __init__(self, stacks: Iterable[Stack]) -> None:
+        self.stacks = tuple(stacks)
+        self.named = {stack.name: stack for stack in self.stacks}
         self._exports: dict[str, tuple[Stack, Any]] = {}
         self._under_way: set[tuple[str, str]] = set()
-        for stack in self.stacks.values():
+        for stack in self.stacks:
             for output in stack.outputs.values():
                 if "Export" in output:
                     self._exports[self.text(stack, output["Export"]["Name"])] = (stack, output["Value"])
 
     def place(self, stack: Stack) -> Place:
         """Where the stack goes."""
-        return self._places.get((stack.environment, stack.name), Place())
+        return place(stack)
 
     def properties(self, stack: Stack, logical_id: str) -> dict[str, Any]:
         """The resolved properties of a resource."""
@@ -134,7 +120,7 @@ class Resolver:
             case "Fn::ImportValue", _:
                 return self._output(self._exports.get(self.text(stack, argument)), stack, argument)
             case "Fn::GetStackOutput", {"StackName": name, "OutputName": output}:
-                producer = self.stacks.get(self.text(stack, name))
+                producer = self.named.get(self.text(stack, name))
                 found = producer and producer.outputs.get(self.text(stack, output))
                 return self._output((producer, found["Value"]) if producer and found else None, stack, argument)
         return self._unknown(stack, {function: argument})

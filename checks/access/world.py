@@ -11,7 +11,7 @@ from checks.access.evaluate import Principal, Resource, Who
 from checks.access.kinds import KIND_OF, KINDS
 from checks.access.patterns import is_wild, overlaps, worst
 from checks.access.policies import ANYONE, Named, Statement
-from checks.access.resolve import Places, Resolver, options, places
+from checks.access.resolve import Resolver, options
 from checks.assembly import Assembly, Stack
 
 TRUSTED = "access:trusted-accounts"  # a construct's metadata: the accounts that a setting lets in
@@ -31,12 +31,11 @@ class World:
 
 def worlds(assembly: Assembly) -> list[World]:
     """Every environment of the assembly."""
-    where = places(assembly)
-    return [_world(name, list(stacks.values()), where) for name, stacks in assembly.environments.items()]
+    return [_world(name, list(stacks.values())) for name, stacks in assembly.environments.items()]
 
 
-def _world(name: str, stacks: list[Stack], where: Places) -> World:
-    resolver = Resolver(stacks, where)
+def _world(name: str, stacks: list[Stack]) -> World:
+    resolver = Resolver(stacks)
     found = gather(resolver)
     principals = list(_principals(resolver, found))
     resources = list(_resources(resolver, found))
@@ -60,7 +59,7 @@ def _label(stack: Stack, logical_id: str) -> str:
 
 
 def _principals(resolver: Resolver, found: Attachments) -> Iterator[Principal]:
-    for stack in resolver.stacks.values():
+    for stack in resolver.stacks:
         account = resolver.place(stack).account
         for identifier, resource in stack.resources("AWS::IAM::Role", "AWS::IAM::User").items():
             who = Who.ROLE if resource["Type"] == "AWS::IAM::Role" else Who.USER
@@ -79,7 +78,7 @@ def _principals(resolver: Resolver, found: Attachments) -> Iterator[Principal]:
 
 
 def _resources(resolver: Resolver, found: Attachments) -> Iterator[Resource]:
-    for stack in resolver.stacks.values():
+    for stack in resolver.stacks:
         for identifier in stack.resources(*KIND_OF):
             kind = KIND_OF[stack.template["Resources"][identifier]["Type"]]
             arn = resolver.arn(stack, identifier)

@@ -46,7 +46,7 @@ def judge(template: Any, where: str) -> Iterator[tuple[Rule, str, str]]:
 
 
 def _check(template: Any, where: str) -> None:
-    """Raise AssemblyError if a template's resources can't be told apart."""
+    """Raise AssemblyError if a template's resources and outputs can't be told apart."""
     resources = template.get("Resources", {}) if isinstance(template, dict) else None
     if not isinstance(resources, dict):
         raise AssemblyError(f"{where}: its template has no Resources object. Synthesize again with `cdk synth`.")
@@ -56,3 +56,8 @@ def _check(template: Any, where: str) -> None:
                 f"{where}: {logical_id} is no resource with a Type. Macros such as Fn::ForEach can't be judged: "
                 "expand them, or synthesize again with `cdk synth`."
             )
+        if not isinstance(each.get("Properties", {}), dict):
+            raise AssemblyError(f"{where}: the Properties of {logical_id} are no object: CloudFormation refuses them.")
+    outputs = template.get("Outputs", {})
+    if not isinstance(outputs, dict) or not all(isinstance(each, dict) for each in outputs.values()):
+        raise AssemblyError(f"{where}: its template's Outputs are no objects: CloudFormation refuses them.")

@@ -11,13 +11,17 @@ Template = Mapping[str, Any]
 
 
 def assembly(folder: Path, stacks: Mapping[str, Template], requires: Mapping[str, list[str]] | None = None) -> Assembly:
-    """An assembly without stages from templates by stack name; `requires` names the stacks deployed before each."""
+    """An assembly without stages from templates by construct path, which ends with the stack's name.
+
+    `requires` names the stacks deployed before each.
+    """
     artifacts = {}
     for name, template in stacks.items():
-        (folder / f"{name}.template.json").write_text(json.dumps(template))
+        file = f"{name.replace('/', '-')}.template.json"
+        (folder / file).write_text(json.dumps(template))
         artifacts[name] = {
             "type": "aws:cloudformation:stack",
-            "properties": {"templateFile": f"{name}.template.json", "stackName": name},
+            "properties": {"templateFile": file, "stackName": name.rpartition("/")[2]},
             "dependencies": (requires or {}).get(name, []),
             "displayName": name,
         }

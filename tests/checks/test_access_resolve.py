@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from checks.access.patterns import is_known
-from checks.access.resolve import Either, Resolver, options, places
+from checks.access.resolve import Either, Resolver, options
 from tests.checks.access_app import ACCOUNT, assembly, resource
 
 LAKE = {
@@ -33,7 +33,7 @@ RAW = "app-lake-raw-…"
 @pytest.fixture
 def resolver(tmp_path: Path) -> Resolver:
     found = assembly(tmp_path, lake=LAKE, user={"Role": resource("AWS::IAM::Role")})
-    return Resolver(found.stacks, places(found))
+    return Resolver(found.stacks)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def resolver(tmp_path: Path) -> Resolver:
     ],
 )
 def test_functions_within_a_stack(resolver: Resolver, expression: Any, expected: Any) -> None:
-    assert resolver.value(resolver.stacks["app-lake"], expression) == expected
+    assert resolver.value(resolver.named["app-lake"], expression) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_functions_within_a_stack(resolver: Resolver, expression: Any, expected:
     ],
 )
 def test_references_between_stacks(resolver: Resolver, expression: Any, expected: str) -> None:
-    assert resolver.value(resolver.stacks["app-user"], expression) == expected
+    assert resolver.value(resolver.named["app-user"], expression) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,22 +84,22 @@ def test_references_between_stacks(resolver: Resolver, expression: Any, expected
     ],
 )
 def test_what_only_a_deployment_knows_is_the_same_symbol_everywhere(resolver: Resolver, expression: Any) -> None:
-    stack = resolver.stacks["app-lake"]
+    stack = resolver.named["app-lake"]
     found = resolver.text(stack, expression)
     assert found == resolver.text(stack, expression)
     assert not is_known(found)
 
 
 def test_a_name_that_refers_to_itself_is_one_that_cloudformation_makes_up(resolver: Resolver) -> None:
-    assert resolver.name(resolver.stacks["app-lake"], "Circle") == "app-lake-circle-…"
+    assert resolver.name(resolver.named["app-lake"], "Circle") == "app-lake-circle-…"
 
 
 def test_a_table_has_its_database_in_its_arn(resolver: Resolver) -> None:
-    arn = resolver.arn(resolver.stacks["app-lake"], "Table")
+    arn = resolver.arn(resolver.named["app-lake"], "Table")
     assert arn == f"arn:aws:glue:eu-west-1:{ACCOUNT}:table/lake/flights"
 
 
 def test_both_branches_of_an_if_count_as_uncertain(resolver: Resolver) -> None:
-    found = resolver.value(resolver.stacks["app-lake"], ["a", {"Fn::If": ["Any", "b", {"Ref": "AWS::NoValue"}]}])
+    found = resolver.value(resolver.named["app-lake"], ["a", {"Fn::If": ["Any", "b", {"Ref": "AWS::NoValue"}]}])
     assert found == ["a", Either(("b",))]
     assert list(options(found)) == [("a", True), ("b", False)]
