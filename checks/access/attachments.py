@@ -120,6 +120,8 @@ class _Gatherer:
             self._holder(
                 (account, type_.rsplit("::", 1)[-1].lower(), self.resolver.name(stack, identifier)), properties, source
             )
+        elif type_ == "AWS::SSO::PermissionSet":
+            self._permission_set(account, properties, source)
         elif type_ in _IDENTITY_POLICIES:
             document = self._document(source, properties.get("PolicyDocument"))
             self._attach(account, properties, document)
@@ -160,6 +162,19 @@ class _Gatherer:
                 self.found.boundaries[holder] = Policy(document.statements)
         if groups := properties.get("Groups"):
             self._join(holder[0], holder[2], groups)
+
+    def _permission_set(self, account: str, properties: dict[str, Any], source: Source) -> None:
+        """A permission set as the role that IAM Identity Center makes of it in an account.
+
+        https://docs.aws.amazon.com/singlesignon/latest/userguide/permissionsetsconcept.html
+        """
+        own = [each for each, _ in options(properties.get("CustomerManagedPolicyReferences")) if isinstance(each, dict)]
+        arns = [f"arn:aws:iam::{account}:policy{each.get('Path', '/')}{each.get('Name')}" for each in own]
+        arns += [each for each, _ in options(properties.get("ManagedPolicies"))]
+        inline = properties.get("InlinePolicy")
+        policies = [{"PolicyDocument": inline}] if inline else []
+        name = f"AWSReservedSSO_{properties.get('Name')}"
+        self._holder((account, "role", name), {"ManagedPolicyArns": arns, "Policies": policies}, source)
 
     def _managed(self, arn: str, source: Source) -> Document:
         if arn in self.managed:

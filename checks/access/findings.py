@@ -7,9 +7,10 @@ An account that a setting lets in is named in the metadata of a construct: `acce
 
 from collections.abc import Callable, Iterator
 
+from checks.access.arns import FORMS
 from checks.access.attachments import Document
 from checks.access.conditions import undecided
-from checks.access.kinds import KIND_OF
+from checks.access.kinds import KIND_OF, KINDS, Kind
 from checks.access.patterns import covers, is_known, is_wild, matches_action, worst
 from checks.access.policies import ANYONE, Named, Source, Statement
 from checks.access.world import World, worlds
@@ -19,6 +20,8 @@ from checks.finding import Finding, Severity
 _FAMILIES = {"kms:generatedatakey*", "kms:reencrypt*"}
 _KEY_ADMINISTRATION = ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion")
 _READING = ("read", "decrypt", "invoke")
+_DATA = tuple(kind for kind in KINDS if not kind.name.startswith("catalogue"))  # that describes data and holds none
+_REACHING = (*_READING, "grant", "assume", "administer")  # to data, or to whoever has it
 _ROLE, _KEY = "AWS::IAM::Role", "AWS::KMS::Key"
 
 # Keys that hold a statement for everybody to some callers, with values that are no wildcard, as S3 judges "public":
@@ -156,6 +159,18 @@ def _pass_role(world: World, document: Document, statement: Statement) -> Wrong:
         yield statement.source, f"may pass any role of the account ({', '.join(wide)})"
 
 
+def _any_resource(world: World, document: Document, statement: Statement) -> Wrong:
+    everything = any(matches_action(worst(each), "any:Action") for each in statement.actions)
+    if not _gives(document, statement) or everything or undecided(statement, {}) != frozenset():
+        return
+    for kind in _DATA:
+        reaching = [action for verb in _REACHING for action in kind.verbs.get(verb, ())]
+        given = [each for each in reaching if any(matches_action(worst(one), each) for one in statement.actions)]
+        wide = [each for each in statement.resources if _is_any(each, kind, given, world)]
+        if given and wide:
+            yield statement.source, f"may {', '.join(given)} on any {kind.name} there is ({', '.join(wide)})"
+
+
 def _not_element(world: World, document: Document, statement: Statement) -> Wrong:
     named = {
         "NotAction": statement.not_actions,
@@ -207,6 +222,11 @@ RULES: dict[str, tuple[Rule, Severity, str]] = {
     ),
     "access-cross-account": (_cross_account, Severity.HIGH, "remove it, or name the account in a setting"),
     "access-pass-role": (_pass_role, Severity.HIGH, "name the roles that may be passed, and iam:PassedToService"),
+    "access-any-resource": (
+        _any_resource,
+        Severity.HIGH,
+        "name the resources, or add a condition on their tags",
+    ),
     "access-wildcard-action": (_wildcard, Severity.MEDIUM, "list the actions one by one"),
     "access-not-element": (_not_element, Severity.MEDIUM, "list what is allowed"),
     "access-confused-deputy": (
@@ -225,6 +245,18 @@ def _gives(document: Document, statement: Statement) -> bool:
 
 def _is_everything(resource: str) -> bool:
     return not resource.replace("*", "").replace(":", "").removeprefix("arn").removeprefix("aws")
+
+
+def _is_any(resource: str, kind: Kind, actions: list[str], world: World) -> bool:
+    """Whether a pattern takes in every resource of a kind, of its partition, region and account if it has these."""
+    parts = resource.split(":")
+    region = parts[3] if len(parts) > 5 else "*"
+    names = dict.fromkeys(("name", "database", "function"), "*")
+    for account in world.accounts:
+        arn = FORMS[kind.types[0]].format(partition="aws", region=region, account=account, path="/", **names)
+        if any(covers(worst(resource), each) for action in actions for each in kind.targets(arn, action)):
+            return True
+    return False
 
 
 def _is_public(statement: Statement) -> bool:

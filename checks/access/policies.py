@@ -1,5 +1,6 @@
 """Policy documents, resolved, as statements."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -65,7 +66,8 @@ class Statement:
 
 def statements(document: Any, source: Source) -> Iterator[Statement]:
     """The statements of a document; what can't be read is an Allow of everything, the worst case."""
-    for each, certain in options(document):
+    for given, certain in options(document):
+        each = _parsed(given)
         if not isinstance(each, dict):
             yield unreadable(source, f"the document of {source}")
             continue
@@ -74,6 +76,14 @@ def statements(document: Any, source: Source) -> Iterator[Statement]:
                 yield from _statement(item, source, certain and always)
             else:
                 yield unreadable(source, f"a statement of {source}")
+
+
+def _parsed(document: Any) -> Any:
+    """What a document given as JSON text says; CloudFormation takes either."""
+    try:
+        return json.loads(document) if isinstance(document, str) else document
+    except (ValueError, RecursionError):
+        return document
 
 
 def unreadable(source: Source, what: str) -> Statement:

@@ -1,5 +1,6 @@
 """Faults injected into a small app: each is found by its rule and no other, and what is like it but right is not."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.checks.access_app import (
 BUCKET = {"Bucket": resource("AWS::S3::Bucket")}
 FUNCTION = {"Function": resource("AWS::Lambda::Function")}
 READ = statement("Allow", "s3:GetObject", arn_of("Bucket", "/*"))
+ALL_OF_S3 = statement("Allow", "s3:*")
 OTHER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/Other"
 OTHER_ACCOUNTS_ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/Partner"
 OTHER_ROOT = f"arn:aws:iam::{OTHER_ACCOUNT}:root"
@@ -75,6 +77,34 @@ WRONG: dict[str, tuple[set[str], dict[str, Any]]] = {
         {"admin-policy", "wildcard-action", "key-administration", "pass-role"},
         _managed("AdministratorAccess"),
     ),
+    "AdministratorAccess, by a permission set": (
+        {"admin-policy", "wildcard-action", "key-administration", "pass-role"},
+        {
+            "People": resource(
+                "AWS::SSO::PermissionSet", ManagedPolicies=["arn:aws:iam::aws:policy/AdministratorAccess"]
+            )
+        },
+    ),
+    "all of S3, by a permission set's text": (
+        {"any-resource", "wildcard-action"},
+        {"People": resource("AWS::SSO::PermissionSet", InlinePolicy=json.dumps({"Statement": [ALL_OF_S3]}))},
+    ),
+    "a permission set with a policy from elsewhere": (
+        {"unknown-policy"},
+        {"People": resource("AWS::SSO::PermissionSet", CustomerManagedPolicyReferences=[{"Name": "Elsewhere"}])},
+    ),
+    **{
+        f"{action} on {on}": ({"any-resource"}, {"Role": role(statement("Allow", action, on))})
+        for action, on in (
+            ("s3:GetObject", "*"),
+            ("s3:GetObject", "arn:aws:s3:::*"),
+            ("s3:GetObject", "arn:aws:s3:::*/*"),
+            ("kms:decrypt", f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/*"),
+            ("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:*:*:secret:*"),
+            ("sts:AssumeRole", "*"),
+            ("iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/*"),
+        )
+    },
     "PowerUserAccess": ({"not-element"}, _managed("PowerUserAccess")),
     "a public bucket": ({"public-resource"}, _bucket_for(Principal="*")),
     "a public bucket, as AWS": ({"public-resource"}, _bucket_for(Principal={"AWS": ["*"]})),
@@ -190,6 +220,18 @@ RIGHT: dict[str, dict[str, Any]] = {
     ),
     "a service for one account": _invoked_by("s3.amazonaws.com", SourceAccount=ACCOUNT),
     "AWS's policy for logs": _managed("service-role/AWSLambdaBasicExecutionRole"),
+    "objects of one bucket": {"Role": role(statement("Allow", "s3:GetObject", "arn:aws:s3:::lake/*"))},
+    "roles of one path": {"Role": role(statement("Allow", "sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/jobs/*"))},
+    "secrets of one tag": {
+        "Role": role(
+            statement(
+                "Allow",
+                "secretsmanager:GetSecretValue",
+                Condition={"StringEquals": {"aws:ResourceTag/team": "data"}},
+            )
+        )
+    },
+    "what reads no data": {"Role": role(statement("Allow", ["xray:PutTraceSegments", "glue:GetTables"]))},
     "all but some, denied": {"Role": role({"Effect": "Deny", "NotAction": "s3:*", "Resource": "*"})},
 }
 
