@@ -5,6 +5,7 @@ shorten what reads nothing (the CDK's own `s3:GetBucket*`); either may write KMS
 An account that a setting lets in is named in the metadata of a construct: `access:trusted-accounts`, a list.
 """
 
+import re
 from collections.abc import Callable, Iterator
 
 from checks.access.arns import FORMS
@@ -43,6 +44,7 @@ _RESTRICTING = {
     "s3:dataaccesspointaccount",
     "s3:dataaccesspointarn",
 }
+_WIDE_NET = re.compile(r"[\d.]+/[0-7]|[\da-fA-F:]*::?/([12]?\d|3[01])")  # wider than /8, than /32 in IPv6
 _HOLDING = {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress"}
 
 # Keys that tell a service for whom it asks: https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
@@ -290,7 +292,8 @@ def _is_wide(value: str) -> bool:
     """Whether a value of such a condition lets in whoever there is."""
     parts = value.split(":")
     any_account = len(parts) > 5 and (parts[4] == "*" or (parts[4] == "" and parts[5] == "*"))
-    return any_account or not value.strip("*?:") or value in ("0.0.0.0/0", "::/0", "o-*", "arn:*", "arn:aws:*")
+    whole_net = _WIDE_NET.fullmatch(value)
+    return any_account or bool(whole_net) or not value.strip("*?:") or value in ("o-*", "arn:*", "arn:aws:*")
 
 
 def _reads(action: str, type_: str) -> bool:

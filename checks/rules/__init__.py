@@ -33,6 +33,7 @@ def findings(assembly: Assembly) -> Iterator[Finding]:
     for stack in assembly.stacks:
         for rule, logical_id, message in judge(stack.template, stack.label):
             yield Finding(rule.id, rule.severity, stack.label, logical_id, message, rule.fix)
+        _check_objects(stack.template, stack.label)
 
 
 def judge(template: Any, where: str) -> Iterator[tuple[Rule, str, str]]:
@@ -46,7 +47,7 @@ def judge(template: Any, where: str) -> Iterator[tuple[Rule, str, str]]:
 
 
 def _check(template: Any, where: str) -> None:
-    """Raise AssemblyError if a template's resources and outputs can't be told apart."""
+    """Raise AssemblyError if a template's resources can't be told apart."""
     resources = template.get("Resources", {}) if isinstance(template, dict) else None
     if not isinstance(resources, dict):
         raise AssemblyError(f"{where}: its template has no Resources object. Synthesize again with `cdk synth`.")
@@ -56,6 +57,11 @@ def _check(template: Any, where: str) -> None:
                 f"{where}: {logical_id} is no resource with a Type. Macros such as Fn::ForEach can't be judged: "
                 "expand them, or synthesize again with `cdk synth`."
             )
+
+
+def _check_objects(template: dict[str, Any], where: str) -> None:
+    """Raise AssemblyError if properties or outputs are none: rules would judge them, the gates after this can't."""
+    for logical_id, each in template.get("Resources", {}).items():
         if not isinstance(each.get("Properties", {}), dict):
             raise AssemblyError(f"{where}: the Properties of {logical_id} are no object: CloudFormation refuses them.")
     outputs = template.get("Outputs", {})

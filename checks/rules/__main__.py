@@ -22,7 +22,7 @@ def table() -> str:
         "A finding of severity high or medium fails `cdk synth`, a low one warns. To accept one:",
         f'`Validations.of(construct).acknowledge(Acknowledgment(id="{PACK}::<rule>", reason="..."))`.',
         "Where a rule needs a literal and the template has an intrinsic function, the worst is assumed; an intrinsic",
-        "function that names a key is a key. The templates of nested stacks are not read.",
+        "function that names a key is a key. The templates of nested stacks are not read: `nested-stack` names each.",
         "",
         f"| {' | '.join(heads)} |",
         f"|{' --- |' * len(heads)}",

@@ -42,7 +42,16 @@ _RESOURCE_POLICIES = {
     "AWS::DynamoDB::Table": "ResourcePolicy.PolicyDocument",
     "AWS::OpenSearchService::Domain": "AccessPolicies",
     "AWS::S3::AccessPoint": "Policy",
+    "AWS::S3::MultiRegionAccessPointPolicy": "Policy",
+    "AWS::S3Express::BucketPolicy": "PolicyDocument",
+    "AWS::S3ObjectLambda::AccessPointPolicy": "PolicyDocument",
     "AWS::S3Tables::TableBucketPolicy": "ResourcePolicy",
+    "AWS::S3Tables::TablePolicy": "ResourcePolicy",
+    "AWS::S3Vectors::VectorBucketPolicy": "Policy",
+    "AWS::Events::EventBusPolicy": "Statement",
+    "AWS::MSK::ClusterPolicy": "Policy",
+    "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroupPolicy",
+    "AWS::RedshiftServerless::Namespace": "NamespaceResourcePolicy",
     "AWS::Backup::BackupVault": "AccessPolicy",
 }
 _ANY_ROLE = re.compile(r"\*|arn:[^:]*:iam::[^:]*:(\*|role/\*)")
@@ -141,8 +150,8 @@ def iam_trust_web_identity(role: Resource) -> str | None:
         if any(matches(each, "sts:AssumeRoleWithWebIdentity") for each in texts(statement.get("Action"))):
             provider = " ".join(texts(at(statement, "Principal.Federated")))
             wanted = ":aud" if "cognito-identity" in provider else ":sub"
-            if provider and not any(key.endswith(wanted) for key in _condition_keys(statement)):
-                return f"no condition on {wanted} of the token"
+            if provider and not any(_says_who(*each) for each in _tests(statement) if each[1].endswith(wanted)):
+                return f"no condition on {wanted} of the token that names anyone"
     return None
 
 
@@ -155,7 +164,8 @@ def iam_trust_web_identity(role: Resource) -> str | None:
 )
 def resource_policy_public(resource: Resource) -> str | None:
     """A queue, topic, key, table, repository or secret allows nothing to everyone."""
-    return public(resource[_RESOURCE_POLICIES[resource.type]])
+    document = resource[_RESOURCE_POLICIES[resource.type]]
+    return public({"Statement": document} if resource.type == "AWS::Events::EventBusPolicy" else document)
 
 
 @rule(
@@ -173,6 +183,19 @@ def lambda_permission_open(permission: Resource) -> str | None:
     if any(permission[name] for name in sources) or not (principal == "*" or ".amazonaws." in principal):
         return None
     return f"{principal} may call it for anyone"
+
+
+@rule(
+    "lambda-url-open",
+    "AWS::Lambda::Url",
+    severity=Severity.HIGH,
+    why="Whoever has the address calls the function, with its role and at your cost.",
+    fix="Set AuthType to AWS_IAM.",
+    source="https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html",
+)
+def lambda_url_open(url: Resource) -> str | None:
+    """The address of a function asks who calls."""
+    return None if url["AuthType"] == "AWS_IAM" else "anyone may call the function"
 
 
 def _granted(granting: Resource) -> Iterator[dict[str, Any]]:
@@ -194,7 +217,21 @@ def _only_bounds(policy: Resource) -> bool:
     return not attached and any(target(holder["PermissionsBoundary"]) == policy.logical_id for holder in holders)
 
 
+def _says_who(operator: str, _key: str, values: list[str]) -> bool:
+    """Whether a test holds a token to somebody: `repo:*` is every repository of GitHub."""
+    return operator.lower().startswith(("string", "foranyvalue:string")) and not any(
+        "not" in operator.lower() or re.fullmatch(r"([\w-]+:)?[*?]*", each) for each in values or [""]
+    )
+
+
 def _condition_keys(statement: dict[str, Any]) -> Iterator[str]:
+    yield from (key for _, key, _ in _tests(statement))
+
+
+def _tests(statement: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
+    """(operator, key in lower case, values) of each test of its condition."""
     conditions = at(statement, "Condition")
-    for keys in conditions.values() if isinstance(conditions, dict) else ():
-        yield from (key.lower() for key in keys) if isinstance(keys, dict) else ()
+    for operator, keys in conditions.items() if isinstance(conditions, dict) else ():
+        yield from (
+            ((operator, key.lower(), texts(value)) for key, value in keys.items()) if isinstance(keys, dict) else ()
+        )

@@ -31,8 +31,9 @@ _CONFINING = {
 _HOLDING = re.compile(
     r"(ForAnyValue:)?(String(Equals|Like|EqualsIgnoreCase)|Arn(Equals|Like)|IpAddress)", re.IGNORECASE
 )
-# Values that hold for everyone: wildcards, the whole internet, an ARN in any account.
-_ANYONE = re.compile(r"[*?]*|0\.0\.0\.0/0|::/0|arn:[*?].*|arn(:[^:]*){3}:[*?]+:.*")
+# Values that hold for everyone: wildcards, what S3 takes for the whole internet (wider than /8, than /32 in IPv6), an
+# ARN in any account. https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
+_ANYONE = re.compile(r"[*?]*|[\d.]+/[0-7]|[\da-fA-F:]*::?/([12]?\d|3[01])|arn:[*?].*|arn(:[^:]*){3}:[*?]+:.*")
 _ACCOUNT = re.compile(r"\d{12}|\$\{AccountId\}|arn:[^:]*:iam::[^:]*:(root|\*)")
 
 

@@ -124,6 +124,10 @@ WRONG: dict[str, tuple[set[str], dict[str, Any]]] = {
         {"public-resource"},
         _bucket_for(Principal="*", Condition={"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}),
     ),
+    "a bucket for every address, in two halves": (
+        {"public-resource"},
+        _bucket_for(Principal="*", Condition={"IpAddress": {"aws:SourceIp": ["0.0.0.0/1", "128.0.0.0/1"]}}),
+    ),
     "a bucket for all but one": (
         {"public-resource", "not-element"},
         BUCKET | {"Policy": bucket_policy(READ | {"NotPrincipal": {"AWS": OTHER_ROLE}})},
