@@ -8,8 +8,8 @@ Inputs      a KMS key, the flights stream, a bucket for the package.
 Outputs     `stream`, `application`, `topic`.
 Costs       the stream's shard $0.36 a day. CloudFormation does not start the application: `make flink-start` does, and
             then it costs $0.11 an hour for each KPU and for one more, $5 a day with one; `make flink-stop` ends that.
-Copy        this file, components/{base,dead_letters,findings,flink_package,function,log_group,permissions,role}.py,
-            flink_jobs/delays, lambda/custom_resources and lambda/delay_alerts.
+Copy        this file, components/{base,dead_letters,findings,flink_package,function,log_group,permissions,role,
+            stream}.py, flink_jobs/delays, lambda/custom_resources and lambda/delay_alerts.
 """
 
 import math
@@ -30,12 +30,12 @@ from pydantic import Field
 
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
-from components.findings import explain
 from components.flink_package import CONNECTOR, ENTRY, MODULES, FlinkPackage
 from components.function import Function
 from components.log_group import LogGroup
 from components.permissions import allow, allow_any_of, before, read_objects, use_key
 from components.role import ServiceRole
+from components.stream import DataStream
 
 RUNTIME = "FLINK-2_2"
 PACKAGES_PREFIX = "packages/flink/"
@@ -97,17 +97,14 @@ class RealTime(Layer):
         packages: s3.IBucket,
     ) -> None:
         super().__init__(scope, construct_id, deployment, "Millrace: delays scored in real time, and alerts")
-        provisioned = options.mode == "provisioned"
-        self.stream = kinesis.Stream(
+        self.stream = DataStream(
             self,
             "Delays",
-            stream_mode=kinesis.StreamMode.PROVISIONED if provisioned else kinesis.StreamMode.ON_DEMAND,
-            shard_count=options.shards if provisioned else None,
-            encryption=kinesis.StreamEncryption.KMS,
-            encryption_key=key,
-            removal_policy=deployment.removal_policy,
+            deployment,
+            key=key,
+            mode=options.mode,
+            shards=options.shards,
         )
-        explain(self.stream, "KDS3", "the platform's own key, whose policy says who may read; AWS's would not")
         package = FlinkPackage(
             self,
             "Package",

@@ -5,7 +5,7 @@ Provisions  a Kinesis stream; a Firehose delivery stream that reads it, transfor
 Inputs      a KMS key, the raw and quarantine buckets, the catalogue database.
 Outputs     `stream`, `table`.
 Costs       a provisioned shard $0.36 a day; Firehose $0.029 a GB and $0.018 a GB for Parquet; Lambda by use.
-Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions,role}.py, schemas
+Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions,role,stream}.py, schemas
             and lambda/flights_transform.
 """
 
@@ -13,7 +13,6 @@ from typing import Literal
 
 from aws_cdk import CfnOutput, Duration, Size
 from aws_cdk import aws_glue as glue
-from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -27,6 +26,7 @@ from components.log_group import LogGroup
 from components.parquet_table import DayPartitionedTable
 from components.permissions import allow, before, put_objects, read_objects, use_key, write_objects
 from components.role import ServiceRole
+from components.stream import DataStream
 from schemas import flights
 
 PREFIX = "flights/"
@@ -56,18 +56,15 @@ class Streaming(Layer):
         database: glue.IDatabase,
     ) -> None:
         super().__init__(scope, construct_id, deployment, "Millrace: flight events from stream to lake")
-        provisioned = options.mode == "provisioned"
-        self.stream = kinesis.Stream(
+        self.stream = DataStream(
             self,
             "Flights",
-            stream_mode=kinesis.StreamMode.PROVISIONED if provisioned else kinesis.StreamMode.ON_DEMAND,
-            shard_count=options.shards if provisioned else None,
-            retention_period=Duration.hours(options.retention_hours),
-            encryption=kinesis.StreamEncryption.KMS,
-            encryption_key=key,
-            removal_policy=deployment.removal_policy,
+            deployment,
+            key=key,
+            mode=options.mode,
+            shards=options.shards,
+            retention=Duration.hours(options.retention_hours),
         )
-        explain(self.stream, "KDS3", "the platform's own key, whose policy says who may read; AWS's would not")
         transform = Function(
             self,
             "Transform",
