@@ -5,8 +5,8 @@ Provisions  a Kinesis stream; a Firehose delivery stream that reads it, transfor
 Inputs      a KMS key, the raw and quarantine buckets, the catalogue database.
 Outputs     `stream`, `table`.
 Costs       a provisioned shard $0.36 a day; Firehose $0.029 a GB and $0.018 a GB for Parquet; Lambda by use.
-Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions,role,stream}.py, schemas
-            and lambda/records_transform.
+Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions,role,stream}.py, schemas,
+            lambda/records_transform and build/vendored/records_transform.
 """
 
 from typing import Literal
