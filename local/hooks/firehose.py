@@ -9,17 +9,22 @@ Source records are backed up as they came, one after the other with nothing in b
 https://docs.aws.amazon.com/firehose/latest/dev/basic-deliver.html.
 """
 
+import asyncio
 import json
 import logging
+import os
 import threading
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
+from ministack import app
 from ministack.core.concurrency import spawn_background
-from ministack.core.responses import get_region, new_uuid
+from ministack.core.responses import get_region, new_uuid, request_scope
 from ministack.services import firehose, kinesis, lambda_svc, s3
 
 from local.hooks import Answer, Handler, swap
@@ -37,10 +42,12 @@ from local.hooks.firehose_settings import (
     processor,
     updated,
 )
+from local.server import PAUSE
 
 IDLE_SECONDS = 3.0
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 5.0
+NEVER = "9" * 30  # as a sequence number: behind them all, which are digits of this length
 READ_LIMIT = 10_000  # records at once, as GetRecords
 FAILURES = {  # the service's own words where somebody has captured them: https://github.com/floci-io/floci/issues/3349
     "Lambda.FunctionError": "The Lambda function was successfully invoked but it returned an error result.",
@@ -61,10 +68,12 @@ class Buffer:
     records: list[Record] = field(default_factory=list)
     size: int = 0
     opened: float = 0.0
+    oldest: str = NEVER  # of the records' sequence numbers
 
     def add(self, record: Record) -> None:
         """Append a record; the first one starts the clock."""
         self.opened = self.opened or time.monotonic()
+        self.oldest = min(self.oldest, record.sequence)
         self.records.append(record)
         self.size += record.size
 
@@ -79,7 +88,11 @@ class Buffer:
 
 
 class Worker:
-    """Delivers one stream. Its buffers belong to its own thread; others only set `ended`."""
+    """Delivers one stream. Its buffers belong to its own thread; others only set `ended`, and stop it for good.
+
+    What it has delivered is kept with the stream as `positions`, once the objects are written: a worker made after a
+    restart reads on from there, so that each record is delivered at least once.
+    """
 
     def __init__(self, stream: dict[str, Any]) -> None:
         self.stream = stream
@@ -89,9 +102,11 @@ class Worker:
         self.errors: dict[str, Buffer] = {}
         self.sources = Buffer()  # for the backup
         self.last_read = time.monotonic()
+        self.stopping = threading.Lock()  # held while buffers change, and for ever once stopped
         # LATEST: behind the newest record of each shard. A shard that comes later is read from its start.
         held = {name: shard["records"] for name, shard in self.shards().items()}
-        self.positions = {name: records[-1]["SequenceNumber"] for name, records in held.items() if records}
+        newest = {name: records[-1]["SequenceNumber"] for name, records in held.items() if records}
+        self.positions: dict[str, str] = dict(stream.setdefault("positions", newest))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -115,35 +130,43 @@ class Worker:
         while self.turn():
             continue
 
+    def stop(self) -> None:
+        """Write what is processed; the worker's thread then waits for ever, and what is not processed is read again."""
+        self.stopping.acquire()
+        try:
+            self.flush(everything=True)
+        except Exception:
+            log.exception("Firehose %s: a last delivery failed and is read again", self.stream["name"])
+
     def turn(self) -> bool:
         """Read once, process and write what is due; whether there may be more to read."""
-        records = list(self.read())
-        for record in records:
-            self.batch.add(record)
-            self.last_read = time.monotonic()
-            if backup(self.config):
-                self.sources.add(record)
+        with self.stopping:
+            records = list(self.read())
+            for record in records:
+                self.batch.add(record)
+                self.last_read = time.monotonic()
+                if backup(self.config):
+                    self.sources.add(record)
         idle = not records and (self.ended.is_set() or time.monotonic() - self.last_read >= IDLE_SECONDS)
         given = processor(self.config) or {"BufferSizeInMBs": "inf", "BufferIntervalInSeconds": "0"}
         hints = {name: float(given[f"Buffer{name}"]) for name in HINTS}
         while self.batch.due(hints) or (idle and self.batch.records):
             self.process(hints["SizeInMBs"] * MB)
-        self.flush(everything=idle)
+        with self.stopping:
+            self.flush(everything=idle)
         return bool(records)
 
     def read(self) -> Iterator[Record]:
         """The next records of every shard, each shard's in its order."""
         for name, shard in list(self.shards().items()):
-            held, position = shard["records"], self.positions.get(name)
-            start = len(held)
-            while start and held[start - 1]["SequenceNumber"] != position:
-                start -= 1
+            held = shard["records"]
+            start = bisect_right(held, self.positions.get(name, ""), key=itemgetter("SequenceNumber"))
             for record in held[start : start + READ_LIMIT]:
                 self.positions[name] = record["SequenceNumber"]
                 yield Record(record["Data"], int(record["ApproximateArrivalTimestamp"] * 1000), self.positions[name])
 
     def process(self, limit: float) -> None:
-        """Invoke the processor with what fits of the batch; place or refuse each record by its result."""
+        """Invoke the processor with what fits of the batch, and sort its records by what it says."""
         named: dict[str, Record] = {}
         for index, record in enumerate(self.batch.records):
             limit -= record.size
@@ -152,6 +175,11 @@ class Worker:
             named[f"{index:049d}"] = record
         function = processor(self.config)
         attempts, results = self.invoke(function, named) if function else (1, {})
+        with self.stopping:
+            self.sort(named, function, attempts, results)
+
+    def sort(self, named: dict[str, Record], function: dict[str, str], attempts: int, results: Results | None) -> None:
+        """Take a processed batch off what waits; place or refuse each record by its result."""
         rest, self.batch = self.batch.records[len(named) :], Buffer()
         for record in rest:
             self.batch.add(record)
@@ -228,7 +256,10 @@ class Worker:
         self.errors.setdefault(kind, Buffer()).add(record._replace(data=line))
 
     def flush(self, everything: bool) -> None:
-        """Write the buffers that are due, or all. One whose write fails stays for the next attempt."""
+        """Write the buffers that are due, or all. One whose write fails stays for the next attempt.
+
+        Then everything before the oldest record that is still here counts as delivered.
+        """
         config, hints = self.config, buffering(self.config)
         for partition, buffer in list(self.partitions.items()):
             if everything or buffer.due(hints):
@@ -242,6 +273,9 @@ class Worker:
         if (copy := backup(config)) and self.sources.records and (everything or self.sources.due(buffering(copy))):
             self.write(copy, copy.get("Prefix") or "", {}, self.sources, self.sources.joined())
             self.sources = Buffer()
+        held = [self.batch, self.sources, *self.partitions.values(), *self.errors.values()]
+        before = f"{int(min(buffer.oldest for buffer in held)) - 1:030d}"
+        self.stream["positions"] = {name: min(position, before) for name, position in self.positions.items()}
 
     def deliver(self, keys: dict[str, str], buffer: Buffer) -> None:
         """Write one partition, as Parquet when conversion is on; what doesn't convert goes to the errors."""
@@ -289,6 +323,36 @@ def checked(original: Callable[..., Destination]) -> Callable[..., Destination]:
     return resolve
 
 
+def start(stream: dict[str, Any]) -> None:
+    """Start a delivery stream's worker."""
+    worker = workers[stream["arn"]] = Worker(stream)
+    spawn_background(worker.run, thread_name=f"firehose-{stream['name']}")
+
+
+def resume(original: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """After a restart, when functions can reach the server: start a worker for each delivery stream that was kept.
+
+    At PAUSE, while functions still can, stop them all.
+    """
+
+    async def ready() -> None:
+        asyncio.get_running_loop().add_signal_handler(PAUSE, stop)
+        await app._wait_for_port(int(os.environ["GATEWAY_PORT"]))
+        for (account, region, _), stream in firehose._streams.all_items():
+            if stream["arn"] not in workers and stream["kinesis_source"] and stream["destinations"][0]["type"] in OURS:
+                with request_scope(account, region):
+                    start(stream)
+        await original()
+
+    return ready
+
+
+def stop() -> None:
+    """Stop every worker."""
+    for worker in workers.values():
+        worker.stop()
+
+
 def create(original: Handler) -> Handler:
     """CreateDeliveryStream: start the stream's worker."""
 
@@ -299,9 +363,7 @@ def create(original: Handler) -> Handler:
             return firehose._invalid(str(refused))
         answer = original(data)
         if kind in OURS and answer[0] < 300 and data.get("DeliveryStreamType") == "KinesisStreamAsSource":
-            stream = firehose._streams[data["DeliveryStreamName"]]
-            worker = workers[stream["arn"]] = Worker(stream)
-            spawn_background(worker.run, thread_name=f"firehose-{stream['name']}")
+            start(firehose._streams[data["DeliveryStreamName"]])
         return answer
 
     return call
@@ -360,6 +422,7 @@ def install() -> None:
     swap(firehose, "ingest_from_kinesis_source", lambda _original: lambda *_: None)  # the workers read for themselves
     swap(firehose, "_resolve_dest_type_and_config", checked)  # of a request to create, and of templates
     swap(firehose, "_dest_description", describe)
+    swap(app, "_run_ready_scripts", resume)
     for name, action, make in (
         ("_create_delivery_stream", "CreateDeliveryStream", create),
         ("_update_destination", "UpdateDestination", update),

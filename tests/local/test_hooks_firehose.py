@@ -3,7 +3,6 @@
 import io
 import json
 import time
-import zipfile
 from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
@@ -12,30 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local.delivery import HANDLER, ROLE, created, eventually, objects, stream
+
 pytestmark = pytest.mark.local
 
-ROLE = "arn:aws:iam::000000000000:role/delivery"
-HANDLER = """
-import base64, json
-
-def handler(event, context):
-    answers = []
-    for record in event["records"]:
-        answer = {"recordId": record["recordId"], "result": "Ok"}
-        data = json.loads(base64.b64decode(record["data"]))
-        if data.get("kind") == "crash":
-            raise RuntimeError("on purpose")
-        if data.get("kind") in ("Dropped", "ProcessingFailed"):
-            answer["result"] = data["kind"]
-        elif data.get("kind") == "lost":
-            continue
-        else:
-            answer["data"] = base64.b64encode((json.dumps(data) + "\\n").encode()).decode()
-            if "day" in data:
-                answer["metadata"] = {"partitionKeys": {"day": data["day"]}}
-        answers.append(answer)
-    return {"records": answers}
-"""
 COLUMNS = [("id", "int"), ("delay", "double"), ("name", "string"), ("seen", "timestamp"), ("tags", "array<string>")]
 PREFIX = "flights/day=!{partitionKeyFromLambda:day}/"
 ERRORS = "errors/!{firehose:error-output-type}/"
@@ -64,44 +43,6 @@ GOOD = [
 ]  # fmt: skip
 BAD = [{"kind": "Dropped"}, {"kind": "ProcessingFailed"}, {"kind": "lost"}, {"id": 1}, {"id": 2.5, "day": "01"}]
 SENT = [json.dumps(record).encode() for record in [*GOOD[:1500], *BAD, *GOOD[1500:]]]
-
-
-def created(client: Callable[[str], Any], name: str, code: str) -> dict[str, Any]:
-    """A delivery stream's processing by a new function."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as zipped:
-        zipped.writestr("handler.py", code)
-    function = client("lambda").create_function(
-        FunctionName=name, Runtime="python3.12", Handler="handler.handler", Role=ROLE, Timeout=60,
-        Code={"ZipFile": archive.getvalue()},
-    )  # fmt: skip
-    parameters = {"LambdaArn": function["FunctionArn"], "NumberOfRetries": "1", "BufferSizeInMBs": "0.2"}
-    listed = [{"ParameterName": name, "ParameterValue": value} for name, value in parameters.items()]
-    return {"Enabled": True, "Processors": [{"Type": "Lambda", "Parameters": listed}]}
-
-
-def stream(client: Callable[[str], Any], name: str, shards: int) -> dict[str, Any]:
-    """A delivery stream's settings for a new stream as its source."""
-    client("kinesis").create_stream(StreamName=name, ShardCount=shards)
-    arn = client("kinesis").describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamARN"]
-    source = {"KinesisStreamARN": arn, "RoleARN": ROLE}
-    return {"DeliveryStreamType": "KinesisStreamAsSource", "KinesisStreamSourceConfiguration": source}
-
-
-def objects(client: Any, prefix: str) -> dict[str, bytes]:
-    """The bodies of firehose-raw's objects below a prefix, by key."""
-    s3 = client("s3")
-    found = s3.list_objects_v2(Bucket="firehose-raw", Prefix=prefix).get("Contents", [])
-    return {item["Key"]: s3.get_object(Bucket="firehose-raw", Key=item["Key"])["Body"].read() for item in found}
-
-
-def eventually(found: Callable[[], Any], seconds: float = 20) -> Any:
-    """The first result that counts as true."""
-    deadline = time.monotonic() + seconds
-    while not (result := found()):
-        assert time.monotonic() < deadline, "nothing was delivered"
-        time.sleep(0.1)
-    return result
 
 
 @pytest.fixture(scope="module")
