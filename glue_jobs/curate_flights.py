@@ -13,7 +13,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
@@ -42,23 +42,17 @@ AIRPORTS_SCHEMA = """faa string, name string, lat double, lon double, alt double
 _WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 # Names that begin with a dot or an underscore are hidden to Spark.
 _DAY_IN_KEY = re.compile(r"year=\d{4}/month=\d{2}/day=\d{2}(?=/[^/._][^/]*$)")
+_OF_WEATHER = "weather/"
 
 
 class Seen(NamedTuple):
-    """Objects of a day: when the newest was written (ISO, UTC) and how many there are.
+    """A day's raw objects: when the newest was written (ISO, UTC) and how many there are.
 
     The count tells apart objects of the same second, which is as fine as S3's clock is.
     """
 
-    newest: str = ""
-    objects: int = 0
-
-
-class Day(NamedTuple):
-    """What a day of flights is made of."""
-
-    flights: Seen = Seen()
-    weather: Seen = Seen()
+    newest: str
+    objects: int
 
 
 class Paths(NamedTuple):
@@ -74,8 +68,8 @@ class Paths(NamedTuple):
 def transform(raw: DataFrame, weather: DataFrame, planes: DataFrame, airports: DataFrame) -> DataFrame:
     """Return one curated row an event, with its day as zero-padded strings for the partition folders.
 
-    raw and weather have the columns of RAW_SCHEMA and WEATHER_SCHEMA, and `arrived` (timestamp). Of rows with one
-    event_id, and of weather with one origin and hour, the last to arrive wins.
+    raw and weather have the columns of RAW_SCHEMA and WEATHER_SCHEMA, and `arrived` (timestamp). Of flights with one
+    event_id, and of weather of one origin and hour, the last to arrive wins.
     Every flight is kept: what weather, planes or airports don't know of it is null. Rows are grouped by day
     and sorted, so that each day is written as one file with the same bytes every time.
     """
@@ -97,7 +91,6 @@ def transform(raw: DataFrame, weather: DataFrame, planes: DataFrame, airports: D
 
 
 def _hourly_weather(weather: DataFrame) -> DataFrame:
-    """One row an origin and hour: a repeated event, or an hour reported anew, leaves the last that arrived."""
     hours = weather.select("origin", F.to_timestamp("time_hour").alias("hour_start"), "arrived", *_WEATHER)
     return _one_row_a_key(hours, "origin", "hour_start").drop("arrived")
 
@@ -121,7 +114,7 @@ def _airport_columns(airports: DataFrame) -> DataFrame:
 
 
 def _one_row_a_key(table: DataFrame, *keys: str) -> DataFrame:
-    """Keep the same row of each key every time, the one with the largest values in the order of their columns.
+    """Keep the row of each key whose values, compared in their order, are the largest: the same one every time.
 
     A key twice in a lookup table would multiply flights.
     """
@@ -131,10 +124,7 @@ def _one_row_a_key(table: DataFrame, *keys: str) -> DataFrame:
 
 
 def read_raw(spark: SparkSession, path: str, schema: str, days: Collection[str]) -> DataFrame:
-    """Read the raw objects of these days ("year=2013/month=01/day=05") with the time each arrived.
-
-    Every day has to have some. No days at all give no rows.
-    """
+    """Read the raw objects of these days ("year=2013/month=01/day=05"), which exist, with the time each arrived."""
     if not days:
         return spark.createDataFrame([], f"{schema}, arrived timestamp")
     folders = [f"{path}{day}/" for day in sorted(days)]
@@ -149,14 +139,16 @@ def read_reference(spark: SparkSession, path: str, table: str, schema: str) -> D
     return rows.coalesce(1)
 
 
-def curate(spark: SparkSession, paths: Paths, days: Mapping[str, Day]) -> dict[str, int]:
-    """Recompute these days' partitions from all of their raw rows; return the counts of flights."""
-    with_weather = [day for day, held in days.items() if held.weather.objects]
+def curate(spark: SparkSession, paths: Paths, days: Collection[str], weather_days: Collection[str]) -> dict[str, int]:
+    """Recompute these days' partitions from all of their raw rows; return the counts of flights.
+
+    weather_days are those of them that have any weather.
+    """
     read, written = Observation("read"), Observation("written")
     count = F.count(F.lit(1)).alias("rows")
     curated = transform(
         read_raw(spark, paths.raw, RAW_SCHEMA, days).observe(read, count),
-        read_raw(spark, paths.weather, WEATHER_SCHEMA, with_weather),
+        read_raw(spark, paths.weather, WEATHER_SCHEMA, weather_days),
         read_reference(spark, paths.reference, "planes", PLANES_SCHEMA),
         read_reference(spark, paths.reference, "airports", AIRPORTS_SCHEMA),
     ).observe(written, count)
@@ -179,19 +171,19 @@ def list_days(s3: Any, raw_path: str) -> dict[str, Seen]:
         for item in page.get("Contents", []):
             found = _DAY_IN_KEY.match(item["Key"], len(prefix))
             if found and item["Size"]:
-                newest, objects = days.get(found[0], Seen())
+                newest, objects = days.get(found[0], Seen("", 0))
                 days[found[0]] = Seen(max(newest, item["LastModified"].isoformat()), objects + 1)
     return days
 
 
-def list_input(s3: Any, paths: Paths) -> dict[str, Day]:
-    """Return what each day that has flights is made of."""
-    weather = list_days(s3, paths.weather)
-    return {day: Day(seen, weather.get(day, Seen())) for day, seen in list_days(s3, paths.raw).items()}
+def list_input(s3: Any, paths: Paths) -> dict[str, Seen]:
+    """Return what each day with flights is made of: its flights by the day, its weather by "weather/" and the day."""
+    flights, weather = list_days(s3, paths.raw), list_days(s3, paths.weather)
+    return flights | {f"{_OF_WEATHER}{day}": seen for day, seen in weather.items() if day in flights}
 
 
-def load_state(s3: Any, path: str) -> dict[str, Day]:
-    """Return what each day held when it was last curated; nothing before the first run."""
+def load_state(s3: Any, path: str) -> dict[str, Seen]:
+    """Return the input that is curated already, as list_input gave it; nothing before the first run."""
     bucket, key = _split(path)
     try:
         body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -200,15 +192,13 @@ def load_state(s3: Any, path: str) -> dict[str, Day]:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise
         return {}
-    days = json.loads(body)["days"]
-    return {day: Day(**{part: Seen(**seen) for part, seen in held.items()}) for day, held in days.items()}
+    return {day: Seen(**seen) for day, seen in json.loads(body)["days"].items()}
 
 
-def save_state(s3: Any, path: str, days: dict[str, Day]) -> None:
-    """Write what each day held; MaxConcurrentRuns 1 makes this job the only writer."""
+def save_state(s3: Any, path: str, days: dict[str, Seen]) -> None:
+    """Write which input is curated; MaxConcurrentRuns 1 makes this job the only writer."""
     bucket, key = _split(path)
-    held = {day: {part: seen._asdict() for part, seen in days[day]._asdict().items()} for day in sorted(days)}
-    body = json.dumps({"days": held}, indent=1)
+    body = json.dumps({"days": {day: seen._asdict() for day, seen in sorted(days.items())}}, indent=1)
     s3.put_object(Bucket=bucket, Key=key, Body=body.encode(), ContentType="application/json")
 
 
@@ -239,24 +229,22 @@ def run(spark: SparkSession, s3: Any, paths: Paths, max_seconds: int) -> None:
     while True:
         started = time.monotonic()
         # Listed before it is read: an object that arrives in between is curated now and in the next pass.
-        changed = {day: held for day, held in list_input(s3, paths).items() if _is_newer(held, state.get(day, Day()))}
-        counts = curate(spark, paths, changed) if changed else {}
+        found = list_input(s3, paths)
+        changed = {part: seen for part, seen in found.items() if seen > state.get(part, ("", 0))}
+        days = {part.removeprefix(_OF_WEATHER) for part in changed}
+        counts = curate(spark, paths, days, [day for day in days if f"{_OF_WEATHER}{day}" in found]) if days else {}
         if changed:
-            check_one_file_a_day(s3, paths.curated, changed)
+            check_one_file_a_day(s3, paths.curated, days)
             state |= changed
             save_state(s3, paths.state, state)
         passes += 1
         seconds = round(time.monotonic() - started, 1)
-        print(json.dumps({"pass": passes, "days": len(changed), **counts, "seconds": seconds}), flush=True)
+        print(json.dumps({"pass": passes, "days": len(days), **counts, "seconds": seconds}), flush=True)
         if not changed:
             return
         if time.monotonic() - began >= max_seconds:
             print(json.dumps({"stopped": "what arrived since is left to the next run", "max_seconds": max_seconds}))
             return
-
-
-def _is_newer(held: Day, curated: Day) -> bool:
-    return held.flights > curated.flights or held.weather > curated.weather
 
 
 def parse_args(arguments: Sequence[str]) -> tuple[Paths, int]:
