@@ -17,6 +17,7 @@ TRIGGER_SLACK_SECONDS = 30
 JOB_SECONDS = 300  # the longest run to expect
 # Of each joined table a column that none of its rows lacks: it is null where the join found no row.
 JOINED = {"weather": "visib", "planes": "manufacturer", "airports": "dest_lat"}
+STREAMS = ("StreamName", "WeatherStreamName")
 FAILED = ("FAILED", "ERROR", "TIMEOUT", "STOPPED")
 
 Show = Callable[[str], None]
@@ -54,14 +55,12 @@ def wait_until_landed(platform: Platform, sent: int, show: Show) -> None:
     """Wait until each acknowledged record is a raw row or a quarantined document."""
 
     def landed() -> int:
-        quarantined = sum(
-            1 for source in ("flights/", "weather/") for _ in platform.keys("QuarantineBucketName", source)
-        )
-        return raw_rows(platform) + quarantined
+        refused = [len(list(platform.keys("QuarantineBucketName", prefix))) for prefix in ("flights/", "weather/")]
+        return raw_rows(platform) + sum(refused)
 
     wait_while_it_moves(
         "event source",
-        f"records of {platform.outputs['StreamName']} and {platform.outputs['WeatherStreamName']} in raw and quarantine",
+        f"records of {', '.join(platform.outputs[name] for name in STREAMS)} in raw and quarantine",
         landed,
         sent,
         stalled_seconds=STALLED_SECONDS + delivery_seconds(platform),
