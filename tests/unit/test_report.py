@@ -214,7 +214,7 @@ def test_writes_the_report_and_a_page_that_shows_its_numbers(tmp_path: Path) -> 
     assert "in 5 min 12 s . It cost $0 and needed no Docker" in shown
     assert "139,544 sent = 138,135 curated + 1,395 quarantined + 14 refused ✓ every event is accounted for" in shown
     assert "has 139,544 flights on the days replayed, one event each. 698 events were sent twice" in shown
-    assert "11,000 hours were sent = 10,890 landed + 110 quarantined." in shown
+    assert "it has 11,000 hours: 11,000 sent = 10,890 landed + 110 quarantined or refused; 9 were sent twice." in shown
     assert "100.0 % found their weather, 72.4 % found their plane, 86.9 % found their airport of arrival." in shown
     assert "plain XGBoost with 200 trees, 0.633 and 0.879." in shown
     for month in data["months"]:
