@@ -5,18 +5,17 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereport
 https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html. Where they leave open how a batch
 goes on that answers with its own first record again and again, it is halved like one that raised an error.
 Ours: waits between tries are short, a shard's parallel batches come one after the other, and a destination that can't
-be written is tried again. Not here: what SUPPORTED doesn't name, which is refused; metrics; the order over a reshard.
+be written is tried again. Not here: what SUPPORTED doesn't name, which is refused; metrics; an invocation's 6 MB; that a
+reshard's new shards wait for the old.
 """
 
 import contextvars
 import json
-import logging
 import time
 from bisect import bisect_right
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from itertools import accumulate
 from typing import Any
 
 from ministack.core.concurrency import spawn_background
@@ -28,7 +27,7 @@ from local.hooks import client, swap
 
 POLL_SECONDS = 0.2
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 10.0
-PAYLOAD_BYTES, ENVELOPE_BYTES = 6_000_000, 500  # of an invocation, and of a record in it besides its data
+S3_NAME = "%Y/%m/%d/%Y-%m-%dT%H.%M.%S"
 SUPPORTED = {
     "BatchSize", "BisectBatchOnFunctionError", "DestinationConfig", "Enabled", "EventSourceArn", "FunctionName",
     "FunctionResponseTypes", "MaximumBatchingWindowInSeconds", "MaximumRecordAgeInSeconds", "MaximumRetryAttempts",
@@ -36,7 +35,6 @@ SUPPORTED = {
 }  # fmt: skip
 Properties = dict[str, Any]
 Records = list[Properties]
-log = logging.getLogger("kinesis-lambda")
 readers: dict[tuple[str, str], "Reader"] = {}  # by mapping, and the number that its shard starts with
 
 
@@ -49,30 +47,32 @@ class Reader:
 
     def run(self) -> None:
         """Until the mapping is deleted."""
-        while lambda_svc._esms.get(self.mapping["UUID"]) is self.mapping:
+        while self.mapped():
             try:
                 if (batch := self.gather()) and self.function():
                     self.deliver(batch)
                     continue
             except Exception:
-                log.exception("%s of %s: will be tried again", self.shard_id, self.mapping["UUID"])
+                lambda_svc.logger.exception("%s of %s: will be tried again", self.shard_id, self.mapping["UUID"])
                 time.sleep(LONGEST_WAIT_SECONDS)
             time.sleep(POLL_SECONDS)
 
+    def mapped(self) -> bool:
+        """Whether the mapping is there."""
+        return lambda_svc._esms.get(self.mapping["UUID"]) is self.mapping
+
     def function(self) -> Properties | None:
         """The function to invoke; none while it is not there or the mapping not enabled."""
-        name, qualifier = self.mapping["FunctionName"], self.mapping.get("Qualifier")
-        return lambda_svc._get_func_record_for_qualifier(name, qualifier)[0] if self.mapping["Enabled"] else None
+        name, wanted = self.mapping["FunctionName"], self.mapping["Enabled"] and self.mapped()
+        return lambda_svc._get_func_record_for_qualifier(name, self.mapping.get("Qualifier"))[0] if wanted else None
 
     def gather(self) -> Records:
         """The next batch; empty while there is none or it may still grow."""
         start = bisect_right(self.shard["records"], self.position, key=lambda record: record["SequenceNumber"])
         found: Records = self.shard["records"][start : start + self.mapping["BatchSize"]]
-        sizes = [*accumulate(len(record["Data"]) + ENVELOPE_BYTES for record in found)]
-        fits = max(1, bisect_right(sizes, PAYLOAD_BYTES))
         self.opened = (self.opened or time.monotonic()) if found else 0.0
         waited = time.monotonic() - self.opened >= self.mapping["MaximumBatchingWindowInSeconds"]
-        return found[:fits] if waited or fits < len(found) or len(found) == self.mapping["BatchSize"] else []
+        return found if waited or len(found) == self.mapping["BatchSize"] else []
 
     def deliver(self, batch: Records) -> None:
         """Give a batch to the function, whole or in parts, until each record is done or given up."""
@@ -110,9 +110,9 @@ class Reader:
         about |= {"invokeIdentityArn": function["config"]["Role"], "awsRegion": get_region()}
         about |= {"eventSourceARN": self.mapping["EventSourceArn"]}
         given = [{name[0].lower() + name[1:]: value for name, value in record.items()} for record in records]
-        ids = [{"eventID": f"{self.shard_id}:{record['sequenceNumber']}"} for record in given]
-        parts = [{"kinesis": {"kinesisSchemaVersion": "1.0"} | record} for record in given]
-        return {"Records": [part | own | about for part, own in zip(parts, ids, strict=True)]}
+        ids = (f"{self.shard_id}:{record['sequenceNumber']}" for record in given)
+        kinesis = ({"kinesisSchemaVersion": "1.0"} | record for record in given)
+        return {"Records": [{"kinesis": own, "eventID": name} | about for own, name in zip(kinesis, ids, strict=True)]}
 
     def done(self, records: Records, answer: Properties) -> int:
         """How many records, from the first, are done by the function's answer."""
@@ -128,6 +128,7 @@ class Reader:
         """Send records to the mapping's destination, if it has one, and go on after them."""
         first, last, config = records[0], records[-1], function["config"]
         response = {"statusCode": 200, "executedVersion": config["Version"]}
+        times = [_iso(record["ApproximateArrivalTimestamp"]) for record in (first, last)]
         document = {
             "requestContext": {
                 "requestId": new_uuid(), "functionArn": config["FunctionArn"], "condition": condition,
@@ -138,15 +139,13 @@ class Reader:
             "KinesisBatchInfo": {
                 "shardId": self.shard_id, "batchSize": len(records), "streamArn": self.mapping["EventSourceArn"],
                 "startSequenceNumber": first["SequenceNumber"], "endSequenceNumber": last["SequenceNumber"],
-                "approximateArrivalOfFirstRecord": _iso(first["ApproximateArrivalTimestamp"]),
-                "approximateArrivalOfLastRecord": _iso(last["ApproximateArrivalTimestamp"]),
+                "approximateArrivalOfFirstRecord": times[0], "approximateArrivalOfLastRecord": times[1],
             },
         }  # fmt: skip
         service, name = _destination(self.mapping)
         if service == "s3":
             document["payload"] = json.dumps(self.event(function, records))
-            time_of_day = f"{datetime.now(UTC):%Y/%m/%d/%Y-%m-%dT%H.%M.%S}"
-            key = f"aws/lambda/{self.mapping['UUID']}/{self.shard_id}/{time_of_day}-{new_uuid()}"
+            key = f"aws/lambda/{self.mapping['UUID']}/{self.shard_id}/{datetime.now(UTC):{S3_NAME}}-{new_uuid()}"
             client("s3").put_object(Bucket=name, Key=key, Body=json.dumps(document).encode())
         elif service == "sqs":
             url = client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
@@ -177,8 +176,9 @@ def problem(properties: Properties, source: str) -> str:
 
 def watch() -> bool:
     """Start the readers that are missing. MiniStack's poller asks whether there was work: they do it themselves."""
-    for scope in lambda_svc._iter_all_esms():
-        contextvars.copy_context().run(start, *scope)
+    with lambda_svc._poller_lock:
+        for scope in lambda_svc._iter_all_esms():
+            contextvars.copy_context().run(start, *scope)
     return False
 
 
