@@ -1,6 +1,7 @@
 """A function that reads a Kinesis stream, in the order of each shard, and what becomes of the records it can't take."""
 
 from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -67,6 +68,20 @@ class StreamConsumer(lambda_.EventSourceMapping):
             retry_attempts=retry_attempts,
             max_record_age=max_age,
             on_failure=destination,
+            metrics_config=lambda_.MetricsConfig(metrics=[lambda_.MetricType.EVENT_COUNT]),
             support_s3_on_failure_destination=not isinstance(failures, DeadLetters),
         )
         before(role, self)
+
+    def metric_dead_letters(self) -> cloudwatch.Metric:
+        """How many records went to `failures`.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html#event-source-mapping-metrics
+        """
+        return cloudwatch.Metric(
+            namespace="AWS/Lambda",
+            metric_name="OnFailureDestinationDeliveredEventCount",
+            dimensions_map={"EventSourceMappingUUID": self.event_source_mapping_id},
+            statistic="Sum",
+            period=Duration.minutes(5),
+        )

@@ -13,6 +13,7 @@ from stacks.account_settings import AccountSettingsOptions
 from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
 from stacks.data_lake import DataLakeOptions
+from stacks.flight_state import FlightStateOptions
 from stacks.foundation import FoundationOptions
 from stacks.images import ImagesOptions
 from stacks.monitoring import MonitoringOptions
@@ -46,6 +47,7 @@ class Settings(Options):
     foundation: FoundationOptions = FoundationOptions()
     data_lake: DataLakeOptions = DataLakeOptions()
     streaming: StreamingOptions = StreamingOptions()
+    flight_state: FlightStateOptions = FlightStateOptions()
     real_time: RealTimeOptions = RealTimeOptions()
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
     training: TrainingOptions = TrainingOptions()
