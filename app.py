@@ -28,6 +28,7 @@ from stacks.monitoring import Monitoring
 from stacks.people import People
 from stacks.real_time import RealTime
 from stacks.serving import Serving
+from stacks.stream_scoring import StreamScoring
 from stacks.streaming import Streaming
 from stacks.training import Training
 
@@ -67,7 +68,7 @@ class Platform(Stage):
             stream=streaming.stream,
             quarantine=lake.quarantine,
         )
-        RealTime(
+        real_time = RealTime(
             self,
             "real-time",
             here,
@@ -75,6 +76,7 @@ class Platform(Stage):
             key=key,
             stream=streaming.stream,
             packages=lake.models,
+            raw=lake.raw,
         )
         CatalogEtl(
             self,
@@ -109,6 +111,15 @@ class Platform(Stage):
             models=lake.models,
             captured=lake.captured,
             model_package_group=training.model_package_group,
+        )
+        StreamScoring(
+            self,
+            "stream-scoring",
+            here,
+            settings.stream_scoring,
+            key=key,
+            stream=real_time.departures,
+            endpoint_name=serving.endpoint_name,
         )
         Monitoring(
             self,

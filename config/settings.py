@@ -20,6 +20,7 @@ from stacks.monitoring import MonitoringOptions
 from stacks.people import PeopleOptions
 from stacks.real_time import RealTimeOptions
 from stacks.serving import ServingOptions
+from stacks.stream_scoring import StreamScoringOptions
 from stacks.streaming import StreamingOptions
 from stacks.training import TrainingOptions
 
@@ -52,6 +53,7 @@ class Settings(Options):
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()
+    stream_scoring: StreamScoringOptions = StreamScoringOptions()
     monitoring: MonitoringOptions = MonitoringOptions()
     images: ImagesOptions = ImagesOptions()
     audit: AuditOptions | None = Field(AuditOptions(), description="options of the audit trail; None: no trail")
