@@ -243,7 +243,7 @@ class RealTime(Layer):
             environment={
                 "TOPIC_ARN": self.alerts.topic_arn,
                 "REFERENCE_BUCKET": raw.bucket_name,
-                "AIRPORTS_KEY": f"{AIRPORTS_PREFIX}airports.csv",
+                "AIRPORTS_PREFIX": AIRPORTS_PREFIX,
                 "DEPLOYMENT": self.deployment.prefix,
             },
         )

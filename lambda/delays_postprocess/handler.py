@@ -41,14 +41,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _airports() -> dict[str, str]:
     """Names by code; none, and a line in the log, while nobody has put the table there."""
-    try:
-        return _table(os.environ["REFERENCE_BUCKET"], os.environ["AIRPORTS_KEY"])
-    except s3.exceptions.NoSuchKey as error:
-        print(json.dumps({"level": "WARNING", "airports_without_names": str(error)}))
-        return {}
+    bucket, prefix = os.environ["REFERENCE_BUCKET"], os.environ["AIRPORTS_PREFIX"]
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+    if not listed:
+        print(json.dumps({"level": "WARNING", "airports_without_names": f"nothing under s3://{bucket}/{prefix}"}))
+    return {code: name for item in listed for code, name in _table(bucket, item["Key"], item["ETag"]).items()}
 
 
 @functools.cache
-def _table(bucket: str, key: str) -> dict[str, str]:
+def _table(bucket: str, key: str, _etag: str) -> dict[str, str]:
+    """One file of the table, read once until it changes."""
     text = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
     return {row["faa"]: row["name"] for row in csv.DictReader(text.splitlines())}

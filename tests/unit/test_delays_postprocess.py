@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-BUCKET, KEY = "raw", "reference/airports/airports.csv"
+BUCKET, PREFIX = "raw", "reference/airports/"
 USUAL = {
     "airport": "JFK",
     "window_start": "2013-01-01T10:15:00Z",
@@ -35,7 +35,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
     with mock_aws():
         sns, sqs, s3 = (boto3.client(name) for name in ("sns", "sqs", "s3"))
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-        s3.put_object(Bucket=BUCKET, Key=KEY, Body=b"faa,name,lat\nJFK,John F Kennedy Intl,40.64\n")
+        s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}airports.csv", Body=b"faa,name,lat\nJFK,John F Kennedy Intl,40.64\n")
         topic = sns.create_topic(Name="delays")["TopicArn"]
         queue = sqs.create_queue(QueueName="programs")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -53,15 +53,13 @@ def modules(
 ) -> dict[str, ModuleType]:
     monkeypatch.setenv("DEPLOYMENT", "millrace-test")
     monkeypatch.setenv("REFERENCE_BUCKET", BUCKET)
-    monkeypatch.setenv("AIRPORTS_KEY", KEY)
+    monkeypatch.setenv("AIRPORTS_PREFIX", PREFIX)
     return import_lambda("delays_postprocess")
 
 
 @pytest.fixture
-def handler(modules: dict[str, ModuleType]) -> Iterator[ModuleType]:
-    modules["handler"]._table.cache_clear()
-    yield modules["handler"]
-    modules["handler"]._table.cache_clear()
+def handler(modules: dict[str, ModuleType]) -> ModuleType:
+    return modules["handler"]
 
 
 @pytest.mark.requirement("str-kda-lambda", "str-kda-destinations")
@@ -109,7 +107,7 @@ def test_nobody_hears_of_usual_minutes(handler: ModuleType, heard: Heard) -> Non
 def test_people_hear_without_names_where_there_is_no_table(
     handler: ModuleType, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRPORTS_KEY", "reference/none.csv")
+    monkeypatch.setenv("AIRPORTS_PREFIX", "reference/none/")
     handler.handler(_batch(UNUSUAL), None)
     (notice,) = heard()
     assert json.loads(notice["Message"]) == [UNUSUAL | {"airport_name": "JFK"}]
