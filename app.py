@@ -21,6 +21,7 @@ from stacks.account_settings import AccountSettings
 from stacks.audit import Audit
 from stacks.catalog_etl import CatalogEtl
 from stacks.data_lake import DataLake
+from stacks.delay_delivery import DelayDelivery
 from stacks.flight_state import FlightState
 from stacks.foundation import Foundation
 from stacks.images import Images
@@ -77,6 +78,16 @@ class Platform(Stage):
             stream=streaming.stream,
             packages=lake.models,
             raw=lake.raw,
+        )
+        DelayDelivery(
+            self,
+            "delay-delivery",
+            here,
+            settings.delay_delivery,
+            key=key,
+            stream=real_time.delays,
+            curated=lake.curated,
+            database=lake.database,
         )
         CatalogEtl(
             self,

@@ -13,6 +13,7 @@ from stacks.account_settings import AccountSettingsOptions
 from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
 from stacks.data_lake import DataLakeOptions
+from stacks.delay_delivery import DelayDeliveryOptions
 from stacks.flight_state import FlightStateOptions
 from stacks.foundation import FoundationOptions
 from stacks.images import ImagesOptions
@@ -50,6 +51,7 @@ class Settings(Options):
     streaming: StreamingOptions = StreamingOptions()
     flight_state: FlightStateOptions = FlightStateOptions()
     real_time: RealTimeOptions = RealTimeOptions()
+    delay_delivery: DelayDeliveryOptions = DelayDeliveryOptions()
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()
