@@ -107,7 +107,12 @@ class DelayDelivery(Layer):
         self.logging = Part.CloudWatchLoggingOptionsProperty(
             enabled=True, log_group_name=errors.log_group_name, log_stream_name=log_stream.log_stream_name
         )
-        prefixes = {"s3": (PREFIX, ERRORS_PREFIX), "opensearch": (ERRORS_PREFIX,), "redshift": (STAGING_PREFIX,)}
+        prefixes = {
+            "s3": (PREFIX, ERRORS_PREFIX),
+            "opensearch": (ERRORS_PREFIX,),
+            # Firehose lists what is to be loaded under manifests/, and under errors/ what could not be.
+            "redshift": (STAGING_PREFIX, "manifests/", "errors/"),
+        }
         self.role = DeliveryRole(
             self,
             "Role",

@@ -32,6 +32,7 @@ from pydantic import Field
 from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
+from components.findings import explain
 from components.flink_package import CONNECTOR, ENTRY, MODULES, FlinkPackage
 from components.function import Function
 from components.log_group import LogGroup
@@ -130,8 +131,7 @@ class RealTime(Layer):
         self.application = self._application(options, key, stream, packages, package)
         self.alerts = Alerts(self, "DelayAlerts", key=key, email=options.alert_email)
         for number, queue in enumerate(options.alert_queues):
-            protocol = sns.SubscriptionProtocol.SQS
-            sns.Subscription(self, f"AlertQueue{number}", topic=self.alerts, protocol=protocol, endpoint=queue)
+            self._subscribe(f"AlertQueue{number}", queue)
         self._postprocess(key, raw)
         CfnOutput(self, "FlinkApplicationName", value=self.application.ref)
         CfnOutput(self, "DeparturesStreamName", value=self.departures.stream_name)
@@ -230,6 +230,15 @@ class RealTime(Layer):
             finding=r".*:log-group:\*",
         )
         return role
+
+    def _subscribe(self, construct_id: str, queue_arn: str) -> None:
+        subscription = sns.Subscription(
+            self, construct_id, topic=self.alerts, protocol=sns.SubscriptionProtocol.SQS, endpoint=queue_arn
+        )
+        # https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
+        explain(
+            subscription, "SNSRedrivePolicy", "SNS tries for 23 days to reach a queue, longer than one keeps anything"
+        )
 
     def _postprocess(self, key: kms.IKey, raw: s3.IBucket) -> None:
         postprocess = Function(
