@@ -15,7 +15,10 @@ from local.cloud import Session
 
 T = TypeVar("T")
 POLL_SECONDS = 0.5
-LAYERS = ("foundation", "data-lake", "streaming", "catalog-etl", "training", "serving", "monitoring")
+LAYERS = (
+    *("foundation", "data-lake", "streaming", "real-time", "delay-delivery", "catalog-etl", "training", "serving"),
+    *("stream-scoring", "monitoring"),
+)
 
 
 class LinkBrokenError(RuntimeError):
