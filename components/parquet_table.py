@@ -7,7 +7,13 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 PARTITION_KEYS = ("year", "month", "day")
-_TYPES = {"string": glue.Schema.STRING, "int": glue.Schema.INTEGER, "double": glue.Schema.DOUBLE}
+_TYPES = {
+    "string": glue.Schema.STRING,
+    "int": glue.Schema.INTEGER,
+    "bigint": glue.Schema.BIG_INT,
+    "double": glue.Schema.DOUBLE,
+    "boolean": glue.Schema.BOOLEAN,
+}
 
 
 class DayPartitionedTable(glue.S3Table):
