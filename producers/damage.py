@@ -36,7 +36,7 @@ def records(events: Iterable[Event], rates: Rates, seed: int) -> Iterator[Record
     """Yield a record for each event, some damaged; good ones are now and then followed by a resent copy."""
     waiting: deque[tuple[int, Record]] = deque()
     for position, event in enumerate(events):
-        drawn = _draw(seed, event["event_id"])
+        drawn = draw(seed, event["event_id"])
         kind, data = _damaged(event, rates, drawn)
         record = Record(
             event_id=event["event_id"],
@@ -59,7 +59,7 @@ def encode(event: Event) -> bytes:
     return _encode(event).encode()
 
 
-def _draw(seed: int, event_id: str) -> float:
+def draw(seed: int, event_id: str) -> float:
     """Return a number in [0, 1) that looks random: a hash is ten times as fast as seeding a generator."""
     digest = hashlib.blake2b(f"{seed}:{event_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

@@ -298,7 +298,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """A deployment with the outputs, buckets and streams that the producer looks for."""
     with mock_aws():
         clients = {"cloudformation": STACKS} | {name: boto3.client(name) for name in ("s3", "kinesis", "firehose")}
-        monkeypatch.setattr(boto3.Session, "client", lambda session, name: clients[name])
+        monkeypatch.setattr(boto3.Session, "client", lambda session, name, **options: clients[name])
         for bucket in ("raw", "quarantine"):
             clients["s3"].create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         clients["kinesis"].create_stream(StreamName="stream", ShardCount=1)
