@@ -1,5 +1,6 @@
 """Faults put in from outside, by what really causes them: a wire that fails, code that crashes, processes killed."""
 
+import contextlib
 import io
 import json
 import os
@@ -11,14 +12,15 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import ConnectionError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 
 from demo.platform import LinkBrokenError, Platform, wait_for
@@ -33,13 +35,11 @@ JOB_START_SECONDS = 180
 class Wire:
     """A proxy on loopback between a producer and Kinesis: it throttles records and loses answers.
 
-    Which ones follows from the seed and the order of calls. `hold_at` are numbers of records after which the next call
-    waits, unanswered and not passed on, until `release`.
+    Which ones follows from the seed and the order of calls.
     """
 
     cloud: Cloud
     seed: int
-    hold_at: list[int] = field(default_factory=list)
     passed: int = 0  # records that Kinesis took
     throttled_calls: int = 0
     throttled_records: int = 0
@@ -48,6 +48,7 @@ class Wire:
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)  # noqa: S311  reproducible, not secret
+        self._limit: int | None = None
         self._held, self._free = threading.Event(), threading.Event()
         self._http = URLLib3Session()
         session = self.cloud.session()
@@ -62,18 +63,30 @@ class Wire:
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
-            self._free.set()
+            self.release()
             server.shutdown()
             server.server_close()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What has happened on it."""
+        names = ("passed", "throttled_calls", "throttled_records", "lost_answers", "unreachable")
+        return {name: getattr(self, name) for name in names}
+
+    def hold(self, records: int) -> None:
+        """Let calls wait, neither passed on nor answered, once this many records have passed."""
+        self._free.clear()
+        self._limit = records
 
     def wait_until_held(self, alive: Callable[[], bool]) -> None:
         """Wait until a call is held. Raises LinkBrokenError when the producer ends without making it."""
         while not self._held.wait(0.1):
             if not alive():
-                raise LinkBrokenError("producer", f"it ended before it had sent {self.hold_at[0]:,} records")
+                raise LinkBrokenError("producer", f"it ended before it had sent {self._limit:,} records")
 
     def release(self) -> None:
         """Let the call that is held, and the next ones, go on."""
+        self._limit = None
         self._held.clear()
         self._free.set()
 
@@ -81,11 +94,9 @@ class Wire:
         """Kinesis' answer to a request, or None for a connection that breaks."""
         if not target.endswith(".PutRecords"):
             return self._pass_on(target, kind, body)
-        if self.hold_at and self.passed >= self.hold_at[0]:
-            self._free.clear()
+        if self._limit is not None and self.passed >= self._limit:
             self._held.set()
             self._free.wait()
-            self.hold_at.pop(0)
         request = json.loads(body)
         records, refused = request["Records"], set()
         if self._chance.random() < THROTTLED_CALLS:
@@ -111,7 +122,7 @@ class Wire:
         self._signer.add_auth(request)
         try:
             response = self._http.send(request.prepare())
-        except (ConnectionError, HTTPClientError):
+        except (NoConnectionError, HTTPClientError):
             self.unreachable += 1
             return None
         return response.status_code, response.content
@@ -127,11 +138,12 @@ class _Handler(BaseHTTPRequestHandler):
         if answer is None:
             self.close_connection = True
             return
-        self.send_response(answer[0])
-        self.send_header("Content-Type", self.headers["Content-Type"])
-        self.send_header("Content-Length", str(len(answer[1])))
-        self.end_headers()
-        self.wfile.write(answer[1])
+        with contextlib.suppress(ConnectionError):  # the producer was killed meanwhile
+            self.send_response(answer[0])
+            self.send_header("Content-Type", self.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(answer[1])))
+            self.end_headers()
+            self.wfile.write(answer[1])
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

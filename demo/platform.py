@@ -5,7 +5,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -38,9 +38,10 @@ class Happened:
 class Platform:
     """One environment, looked up by its stacks' outputs; every call goes to an AWS API."""
 
-    def __init__(self, session: Session, prefix: str) -> None:
+    def __init__(self, session: Session, prefix: str, layers: Sequence[str] = LAYERS) -> None:
         self.session = session
         self.prefix = prefix
+        self.layers = layers
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
@@ -51,10 +52,10 @@ class Platform:
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        """Outputs of all stacks by key. Raises LinkBrokenError when a stack is missing."""
+        """Outputs of the layers' stacks by key. Raises LinkBrokenError when a stack is missing."""
         found: dict[str, str] = {}
         deployed = {stack["StackName"]: stack for stack in self.stacks()}
-        for layer in LAYERS:
+        for layer in self.layers:
             name = f"{self.prefix}-{layer}"
             if name not in deployed:
                 raise LinkBrokenError("deployment", f"there is no stack {name}; deploy it first")
@@ -71,7 +72,7 @@ class Platform:
         formation = self.client("cloudformation")
         types: Counter[str] = Counter()
         missing: list[str] = []
-        for layer in LAYERS:
+        for layer in self.layers:
             name = f"{self.prefix}-{layer}"
             pages = formation.get_paginator("list_stack_resources").paginate(StackName=name)
             created = {

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jmespath
@@ -59,8 +59,8 @@ def target_of(assembly: Path) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def deploy(cloud: Cloud, stage: str, folder: Path = tools.ROOT) -> Iterator[str]:
-    """Synthesize the app in `folder`, bootstrap the local cloud and deploy (or update) a stage's stacks.
+def deploy(cloud: Cloud, stage: str, folder: Path = tools.ROOT, stacks: Sequence[str] = ("*",)) -> Iterator[str]:
+    """Synthesize the app in `folder`, bootstrap the local cloud and deploy (or update) a stage's stacks, or some.
 
     Yields the CLI's lines. The account and region are the stage's own: the local cloud takes any.
     Raises ToolError when a step fails or the stage isn't for one account and region.
@@ -72,11 +72,11 @@ def deploy(cloud: Cloud, stage: str, folder: Path = tools.ROOT) -> Iterator[str]
     account, region = target_of(assembly / f"assembly-{stage}")
     (cloud.state / DEPLOYMENT).write_text(json.dumps({"account": account, "region": region, "stage": stage}))
     app = ("--app", str(assembly))
-    stacks = cloud.session().client("cloudformation").describe_stacks()["Stacks"]
-    if BOOTSTRAP_STACK not in {stack["StackName"] for stack in stacks}:
+    deployed = cloud.session().client("cloudformation").describe_stacks()["Stacks"]
+    if BOOTSTRAP_STACK not in {stack["StackName"] for stack in deployed}:
         yield from cdk(cloud, "bootstrap", *app, f"aws://{account}/{region}")
     how = ("--require-approval", "never", "--method", "direct", "--progress", "events", "--concurrency", "4")
-    yield from cdk(cloud, "deploy", *app, *how, f"{stage}/*")
+    yield from cdk(cloud, "deploy", *app, *how, *(f"{stage}/{stack}" for stack in stacks))
 
 
 def destroy(cloud: Cloud) -> Iterator[str]:
