@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-CRASHING = '''"""The transform, deployed so for a while: its first batches end its process, as often as PLAN says for each."""
+CRASHING = '''"""Deployed for the transform for a while: its first batches end its process, as often as PLAN says."""
 
 import hashlib
 import os

@@ -11,13 +11,13 @@ LATEST = timedelta(hours=1)  # of event time
 
 
 def disordered(events: Iterable[Event], share: float, seed: int) -> Iterator[Event]:
-    """Yield events that come in time order, a share (0 to 1) of them up to LATEST later than their scheduled departure.
+    """Yield events that come in time order, a share (0 to 1) of them up to LATEST later than their own time.
 
     Which ones, and how late, depends on the seed and their id alone.
     """
     waiting: list[tuple[datetime, str, Event]] = []
     for event in events:
-        now = datetime.fromisoformat(event["time_hour"]) + timedelta(minutes=event["minute"])
+        now = datetime.fromisoformat(event["time_hour"]) + timedelta(minutes=event.get("minute", 0))
         while waiting and waiting[0][0] <= now:
             yield heapq.heappop(waiting)[2]
         drawn = draw(seed, f"late {event['event_id']}")

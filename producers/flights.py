@@ -11,11 +11,10 @@ from typing import Any
 Event = dict[str, Any]
 
 ALL_MONTHS = range(1, 13)
-_DATA_YEAR = 2013
 # Before the next leap year, whose 29 February would shift an hour in UTC by a day against its local date.
-YEARS = range(_DATA_YEAR, 2016)
+YEARS = range(2013, 2016)
 ALL_DAYS = range(1, 32)
-REFERENCE_TABLES = ("weather", "planes", "airports")
+REFERENCE_TABLES = ("planes", "airports")
 
 _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "time_hour": str,
@@ -59,8 +58,8 @@ def reference_files() -> dict[str, Path]:
 def events(
     months: Collection[int] = ALL_MONTHS,
     days: Collection[int] = ALL_DAYS,
-    limit: int | None = None,
     years: Sequence[int] = YEARS[:1],
+    limit: int | None = None,
 ) -> Iterator[Event]:
     """Yield flights of these months and days of the month (local dates), at most `limit`, in time order.
 
@@ -73,7 +72,7 @@ def events(
         event
         for year in years
         for _, lines in sorted(lines_by_month.items())
-        for event in _month(header, lines, days, year - _DATA_YEAR)
+        for event in _month(header, lines, days, year - YEARS[0])
     )
     return itertools.islice(ordered, limit)
 
@@ -81,12 +80,12 @@ def events(
 def _month(header: list[str], lines: list[str], days: Collection[int], later: int) -> list[Event]:
     """Return a month's events on these days, in time order, as of `later` years after the data."""
     rows = (dict(zip(header, row, strict=True)) for row in csv.reader(lines))
-    month = [_event(_moved(row, later)) for row in rows if int(row["day"]) in days]
+    month = [_event(moved(row, later)) for row in rows if int(row["day"]) in days]
     month.sort(key=lambda event: (event["time_hour"], event["minute"], event["event_id"]))
     return month
 
 
-def _moved(row: dict[str, str], later: int) -> dict[str, str]:
+def moved(row: dict[str, str], later: int) -> dict[str, str]:
     """Return a row `later` years after; time_hour has a year of its own, since UTC's begins before New York's."""
     year, _, rest = row["time_hour"].partition("-")
     return {**row, "year": str(int(row["year"]) + later), "time_hour": f"{int(year) + later}-{rest}"}
