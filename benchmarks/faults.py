@@ -27,6 +27,7 @@ from local.cloud import Cloud
 
 ENVIRONMENT = "sandbox"
 LAYERS = ("foundation", "data-lake", "streaming", "catalog-etl")
+SOURCES = ("flights", "weather")
 SEED = 2013
 RATES = {"--damage-rate": "0.02", "--duplicate-rate": "0.03", "--late-rate": "0.2"}
 IN_FLIGHT = 2_000  # records that go on while the cloud is being stopped
@@ -54,6 +55,10 @@ class Size:
     def flights(self) -> set[str]:
         """The ids of these flights, which are all to be accounted for."""
         return accounting.flights_of(self.months, self.days, self.years)
+
+    def weather(self) -> set[str]:
+        """The ids of the hours of weather on the same days."""
+        return accounting.weather_of(self.months, self.days, self.years)
 
 
 SMALL = Size(range(2013, 2014), months=range(1, 2), days=range(1, 24), window=2)  # 20,013 flights
@@ -180,8 +185,10 @@ def land(run: Run) -> dict[str, int]:
             run.show(f"redrove {summary['records']:,} records that Firehose had given up")
             for name in redriven:
                 redriven[name] += summary[name]
-        ids = run.platform.query(f"SELECT count(DISTINCT event_id) AS n FROM {run.platform.outputs['RawTableName']}")  # noqa: S608
-        return int(ids[0]["n"]) + sum(1 for _ in run.platform.keys("QuarantineBucketName", "flights/"))
+        tables = [run.platform.outputs[name] for name in ("RawTableName", "WeatherRawTableName")]
+        queries = [f"SELECT count(DISTINCT event_id) AS n FROM {table}" for table in tables]  # noqa: S608
+        refused = [key for name in SOURCES for key in run.platform.keys("QuarantineBucketName", f"{name}/")]
+        return sum(int(run.platform.query(sql)[0]["n"]) for sql in queries) + len(refused)
 
     wait_while_it_moves(
         "event source",
@@ -206,7 +213,7 @@ def settled(run: Run, killed: float) -> accounting.Accounting:
     What seems wrong is believed once nothing has moved for as long as a delivery may take.
     """
     ingest.wait_until_curated(run.platform, killed, run.show)
-    expected, moved = run.size.flights(), time.monotonic()
+    flights, weather, moved = run.size.flights(), run.size.weather(), time.monotonic()
     patience = ingest.delivery_seconds(run.platform) + ingest.STALLED_SECONDS
     while True:
         before = objects(run)
@@ -216,7 +223,8 @@ def settled(run: Run, killed: float) -> accounting.Accounting:
             curated_bucket=run.platform.outputs["CuratedBucketName"],
             quarantine_bucket=run.platform.outputs["QuarantineBucketName"],
             ledger=run.ledger,
-            flights=expected,
+            flights=flights,
+            weather=weather,
             at_least_once=True,
         )
         if objects(run) != before:

@@ -26,20 +26,21 @@ from botocore.httpsession import URLLib3Session
 from demo.platform import LinkBrokenError, Platform, wait_for
 from local.cloud import Cloud
 
-THROTTLED_CALLS, LOST_ANSWERS = 0.2, 0.02  # shares of the PutRecords calls
+THROTTLED_CALLS, LOST_ANSWERS = 5, 20  # one in so many PutRecords calls
 THROTTLED = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded, on purpose"}
 JOB_START_SECONDS = 180
 
 
 @dataclass
 class Wire:
-    """A proxy on loopback between a producer and Kinesis: it throttles records and loses answers.
+    """A proxy on loopback between a producer and Kinesis: it throttles half of some calls, and loses others' answers.
 
-    Which ones follows from the seed and the order of calls.
+    Which records are throttled follows from the seed.
     """
 
     cloud: Cloud
     seed: int
+    calls: int = 0
     passed: int = 0  # records that Kinesis took
     throttled_calls: int = 0
     throttled_records: int = 0
@@ -70,7 +71,7 @@ class Wire:
     @property
     def counts(self) -> dict[str, int]:
         """What has happened on it."""
-        names = ("passed", "throttled_calls", "throttled_records", "lost_answers", "unreachable")
+        names = ("calls", "passed", "throttled_calls", "throttled_records", "lost_answers", "unreachable")
         return {name: getattr(self, name) for name in names}
 
     def hold(self, records: int) -> None:
@@ -97,9 +98,11 @@ class Wire:
         if self._limit is not None and self.passed >= self._limit:
             self._held.set()
             self._free.wait()
+        self.calls += 1
+        throttled, lost = self.calls % THROTTLED_CALLS == 0, self.calls % LOST_ANSWERS == 1
         request = json.loads(body)
         records, refused = request["Records"], set()
-        if self._chance.random() < THROTTLED_CALLS:
+        if throttled:
             refused = {at for at in range(len(records)) if self._chance.random() < 0.5}
             self.throttled_calls += 1
             self.throttled_records += len(refused)
@@ -111,7 +114,7 @@ class Wire:
                 return answer
             results = iter(json.loads(answer[1])["Records"])
             self.passed += len(given)
-        if self._chance.random() < LOST_ANSWERS:
+        if lost:
             self.lost_answers += 1
             return None
         merged = [THROTTLED if at in refused else next(results) for at in range(len(records))]

@@ -154,15 +154,21 @@ def wait_for(link: str, what: str, probe: Callable[[], T | None], *, seconds: fl
 def wait_while_it_moves(
     link: str, what: str, count: Callable[[], int], goal: int, *, stalled_seconds: float, show: Callable[[int], None]
 ) -> None:
-    """Wait until `count` reaches `goal`. Raises LinkBrokenError when it has not moved for `stalled_seconds`."""
+    """Wait until `count` reaches `goal`. Raises LinkBrokenError when it has not moved for `stalled_seconds`.
+
+    Counting takes half of the time at most: what is waited for needs the machine as well.
+    """
     seen, moved = -1, time.monotonic()
-    while (now := count()) < goal:
+    while True:
+        asked = time.monotonic()
+        if (now := count()) >= goal:
+            break
         if now != seen:
             seen, moved = now, time.monotonic()
             show(now)
         elif time.monotonic() - moved > stalled_seconds:
             raise LinkBrokenError(link, f"{what}: {now:,} of {goal:,}, and none more for {stalled_seconds:.0f} s")
-        time.sleep(POLL_SECONDS)
+        time.sleep(max(POLL_SECONDS, time.monotonic() - asked))
     show(now)
 
 
