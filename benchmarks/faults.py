@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from benchmarks.figures import Figure, write
 from benchmarks.injected import CrashingFunction, Wire, kill_job
 from config.sandbox import SETTINGS
 from demo import accounting, ingest
@@ -213,25 +214,30 @@ def settled(run: Run, killed: float) -> accounting.Accounting:
     What seems wrong is believed once nothing has moved for as long as a delivery may take.
     """
     ingest.wait_until_curated(run.platform, killed, run.show)
-    flights, weather, moved = run.size.flights(), run.size.weather(), time.monotonic()
+    moved = time.monotonic()
     patience = ingest.delivery_seconds(run.platform) + ingest.STALLED_SECONDS
     while True:
         before = objects(run)
-        account = accounting.check(
-            run.platform.client("s3"),
-            raw_bucket=run.platform.outputs["RawBucketName"],
-            curated_bucket=run.platform.outputs["CuratedBucketName"],
-            quarantine_bucket=run.platform.outputs["QuarantineBucketName"],
-            ledger=run.ledger,
-            flights=flights,
-            weather=weather,
-            at_least_once=True,
-        )
+        account = check(run)
         if objects(run) != before:
             moved = time.monotonic()
         elif not account.problems() or time.monotonic() - moved > patience:
             return account
         run.show(f"accounting again: {'; '.join(account.problems()) or 'something moved meanwhile'}")
+
+
+def check(run: Run) -> accounting.Accounting:
+    """Account for every event as it is now."""
+    return accounting.check(
+        run.platform.client("s3"),
+        raw_bucket=run.platform.outputs["RawBucketName"],
+        curated_bucket=run.platform.outputs["CuratedBucketName"],
+        quarantine_bucket=run.platform.outputs["QuarantineBucketName"],
+        ledger=run.ledger,
+        flights=run.size.flights(),
+        weather=run.size.weather(),
+        at_least_once=True,
+    )
 
 
 def objects(run: Run) -> set[tuple[str, str]]:
@@ -243,6 +249,42 @@ def objects(run: Run) -> set[tuple[str, str]]:
         for page in pages.paginate(Bucket=run.platform.outputs[f"{zone}BucketName"])
         for item in page.get("Contents", [])
     }
+
+
+def line(account: accounting.Accounting) -> str:
+    """The account of the flights in a sentence."""
+    refused = account.records_quarantined["oversize"]
+    quarantined = sum(account.records_quarantined.values()) - refused
+    repeated = account.records_duplicate - account.records_redelivered
+    return (
+        f"{account.records_sent:,} flights sent = {account.records_curated:,} curated + {quarantined:,} quarantined + "
+        f"{refused:,} refused; apart from these {repeated:,} copies sent twice, {account.records_redelivered:,} that "
+        f"faults delivered again; {account.weather.sent:,} hours of weather sent = {account.weather.landed:,} landed + "
+        f"{account.weather.quarantined:,} quarantined"
+    )
+
+
+def figures(run: Run, account: accounting.Accounting) -> list[Figure]:
+    """What the run did, each fault with how often it struck; the goal is that nothing is unaccounted for."""
+    events = account.records_sent + account.weather.sent
+    wire, crashes = run.found["wire"], [crash for batch in run.found["crashes"] for crash in batch]
+    found = {
+        "findings of the accounting": (len(account.problems()), "kinds"),
+        "events": (events, "events"),
+        "from the first to the account": (run.found["seconds"], "s"),
+        "rate under faults": (events / run.found["seconds"], "events/s"),
+        "puts throttled": (wire["throttled_calls"], "calls"),
+        "records throttled": (wire["throttled_records"], "records"),
+        "puts without an answer": (wire["lost_answers"], "calls"),
+        "puts to a stopped cloud": (wire["unreachable"], "calls"),
+        "cloud away": (run.found["restart_seconds"], "s"),
+        "crashes of the transform": (len(crashes), "crashes"),
+        "records redriven": (run.found["redriven"]["records"], "records"),
+        "records sent after the producer was killed": (run.found["resumed"], "records"),
+        "raw rows delivered again": (account.records_redelivered, "rows"),
+    }
+    goals: dict[str, tuple[Literal["<="], float]] = {"findings of the accounting": ("<=", 0)}
+    return [Figure(name, unit, [value], goal=goals.get(name)) for name, (value, unit) in found.items()]
 
 
 def main() -> int:
@@ -270,9 +312,10 @@ def main() -> int:
         return 1
     finally:
         cloud.stop()
-    show(json.dumps(run.found))
-    show(str(account))
-    return bool(account.problems())
+    for problem in account.problems():
+        show(problem)
+    show(line(account))
+    return not write("faults", figures(run, account))
 
 
 if __name__ == "__main__":
