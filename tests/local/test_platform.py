@@ -184,7 +184,7 @@ from config import sandbox
 from stacks import streaming
 import app
 
-streaming.PREFIX = "arrivals/"
+streaming.FLIGHTS_PREFIX = "arrivals/"
 sandbox.SETTINGS |= {{"training": {{"rounds": 7}}, "monitoring": {{"drifted_features": 40}}}}
 app.main()
 """
