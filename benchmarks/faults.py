@@ -152,9 +152,8 @@ def replay(run: Run) -> float:
         wire.release()  # Kinesis takes the records of a producer that is not there any more to write them down
         run.show("killed the producer; it goes on from its ledger")
         with run.command(*options, "--resume", AWS_ENDPOINT_URL_KINESIS=url) as process:
-            run.found["killed_run"] = kill_job(run.platform)
-            run.show(f"killed the Spark job in {run.found['killed_run']}")
-            killed = ingest.now()
+            killed = kill_job(run.cloud, run.platform)
+            run.show("killed the Spark job after its first file")
             run.found["resumed"] = run.summary(process)["sent"]
     run.found |= {"crashes": crashing.crashed, "wire": wire.counts}
     return killed

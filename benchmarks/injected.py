@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import threading
+import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,12 +24,13 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 
+from demo import ingest
 from demo.platform import LinkBrokenError, Platform, wait_for
 from local.cloud import Cloud
 
 THROTTLED_CALLS, LOST_ANSWERS = 5, 20  # one in so many PutRecords calls
 THROTTLED = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded, on purpose"}
-JOB_START_SECONDS = 180
+JOB_START_SECONDS, JOB_SECONDS = 180, 600
 
 
 @dataclass
@@ -249,8 +251,11 @@ class CrashingFunction:
         wait_for("crashes", f"{total}", lambda: sum(map(len, self.crashed)) == total or None, seconds=120)
 
 
-def kill_job(platform: Platform) -> str:
-    """SIGKILL the curating job's Spark driver once it has written something; returns the id of the run that it ends."""
+def kill_job(cloud: Cloud, platform: Platform) -> float:
+    """SIGKILL the curating job's Spark driver once its first file is in S3; returns when, in whole seconds since 1970.
+
+    Its watermark follows half a second later: S3 is watched where the local cloud keeps its files, which takes no call.
+    """
     glue, name = platform.client("glue"), platform.outputs["GlueJobName"]
 
     def running() -> dict[str, Any] | None:
@@ -258,10 +263,16 @@ def kill_job(platform: Platform) -> str:
         return next((run for run in runs if run["JobRunState"] == "RUNNING"), None)
 
     run = wait_for("Glue trigger", f"a run of {name}", running, seconds=JOB_START_SECONDS)["Id"]
-    before = written(platform)
-    wait_for("Glue job", f"the first files of {run}", lambda: written(platform) != before or None, seconds=300)
-    for process in processes(f"/jobs/glue/{run}/"):
-        os.killpg(process, signal.SIGKILL)
+    driver = wait_for("Glue job", f"the driver of {run}", lambda: processes(f"/jobs/glue/{run}/") or None, seconds=60)
+    curated = cloud.state / "s3" / cloud.target()[0] / platform.outputs["CuratedBucketName"]
+    before, deadline = files(curated), time.monotonic() + JOB_SECONDS
+    while files(curated) <= before:
+        if time.monotonic() > deadline:
+            raise LinkBrokenError("Glue job", f"{run} has written nothing in {JOB_SECONDS} s")
+        time.sleep(0.005)
+    killed = ingest.now()
+    for group in driver:
+        os.killpg(group, signal.SIGKILL)
 
     def ended() -> str | None:
         state: str = glue.get_job_run(JobName=name, RunId=run)["JobRun"]["JobRunState"]
@@ -269,14 +280,12 @@ def kill_job(platform: Platform) -> str:
 
     if (state := wait_for("Glue job", f"the end of {run}", ended, seconds=60)) != "FAILED":
         raise LinkBrokenError("Glue job", f"{run} was killed too late: it {state}")
-    return str(run)
+    return killed
 
 
-def written(platform: Platform) -> set[tuple[str, str]]:
-    """Key and content of the curated flights."""
-    pages = platform.client("s3").get_paginator("list_objects_v2")
-    found = pages.paginate(Bucket=platform.outputs["CuratedBucketName"], Prefix="flights/")
-    return {(item["Key"], item["ETag"]) for page in found for item in page.get("Contents", [])}
+def files(folder: Path) -> set[Path]:
+    """The Parquet files in a folder of the local cloud's S3."""
+    return set(folder.rglob("*.parquet"))
 
 
 def processes(words: str) -> list[int]:
