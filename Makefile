@@ -19,7 +19,6 @@ OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u A
 	-u CDK_DEFAULT_REGION AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench-faults check security synth bootstrap deploy flink-start flink-stop destroy destroy-local lint lock clean install python
 .PHONY: help demo test check bench-stream bench-faults security synth bootstrap deploy flink-start flink-stop destroy destroy-local lint lock clean install python
 
 help: ## list the commands

@@ -60,7 +60,9 @@ def target_of(assembly: Path) -> tuple[str, str]:
 
 
 def deploy(cloud: Cloud, stage: str, folder: Path = tools.ROOT, stacks: Sequence[str] = ("*",)) -> Iterator[str]:
-    """Synthesize the app in `folder`, bootstrap the local cloud and deploy (or update) a stage's stacks, or some.
+    """Synthesize the app in `folder`, bootstrap the local cloud and deploy (or update) a stage's stacks.
+
+    `stacks` names some of them, with all that they need.
 
     Yields the CLI's lines. The account and region are the stage's own: the local cloud takes any.
     Raises ToolError when a step fails or the stage isn't for one account and region.
@@ -76,7 +78,7 @@ def deploy(cloud: Cloud, stage: str, folder: Path = tools.ROOT, stacks: Sequence
     if BOOTSTRAP_STACK not in {stack["StackName"] for stack in deployed}:
         yield from cdk(cloud, "bootstrap", *app, f"aws://{account}/{region}")
     how = ("--require-approval", "never", "--method", "direct", "--progress", "events", "--concurrency", "4")
-    yield from cdk(cloud, "deploy", *app, *how, *(f"{stage}/{stack}" for stack in stacks))
+    yield from cdk(cloud, "deploy", *app, *how, *(f"{stage}/{name}" for name in stacks))
 
 
 def destroy(cloud: Cloud) -> Iterator[str]:

@@ -121,12 +121,14 @@ def main() -> int:
         events,
         firehose,
         glue,
+        kinesis_retention,
         lambda_packages,
         loopback,
         sagemaker,
     )
 
-    for hook in (loopback, cloudformation, lambda_packages, events, codebuild, firehose, glue, athena, sagemaker):
+    services = (codebuild, kinesis_retention, firehose, glue, athena, sagemaker)
+    for hook in (loopback, cloudformation, lambda_packages, events, *services):
         hook.install()
     sys.argv = ["ministack"]
     serve()

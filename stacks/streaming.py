@@ -11,10 +11,6 @@ Costs       a provisioned shard $0.36 a day, an on-demand stream $0.96; Firehose
             Parquet; Lambda by use.
 Copy        this file, components/{base,delivery,findings,function,log_group,parquet_table,permissions,role,
             stream}.py, schemas, lambda/records_transform and build/vendored/records_transform.
-Outputs     `stream`, `table`.
-Costs       a provisioned shard $0.36 a day; Firehose $0.029 a GB and $0.018 a GB for Parquet; Lambda by use.
-Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions,role,stream}.py, schemas,
-            lambda/records_transform and build/vendored/records_transform.
 """
 
 from typing import Literal

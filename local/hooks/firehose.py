@@ -139,7 +139,7 @@ class Worker:
             log.exception("Firehose %s: a last delivery failed and is read again", self.stream["name"])
 
     def turn(self) -> bool:
-        """Read once, process and write what is due; whether there may be more to read."""
+        """Read once, process and write what is due; whether there is more to read."""
         with self.stopping:
             records = list(self.read())
             for record in records:
@@ -147,14 +147,15 @@ class Worker:
                 self.last_read = time.monotonic()
                 if backup(self.config):
                     self.sources.add(record)
-        idle = not records and (self.ended.is_set() or time.monotonic() - self.last_read >= IDLE_SECONDS)
+        more = len(records) >= READ_LIMIT
+        idle = not more and (self.ended.is_set() or time.monotonic() - self.last_read >= IDLE_SECONDS)
         given = processor(self.config) or {"BufferSizeInMBs": "inf", "BufferIntervalInSeconds": "0"}
         hints = {name: float(given[f"Buffer{name}"]) for name in HINTS}
         while self.batch.due(hints) or (idle and self.batch.records):
             self.process(hints["SizeInMBs"] * MB)
         with self.stopping:
             self.flush(everything=idle)
-        return bool(records)
+        return more
 
     def read(self) -> Iterator[Record]:
         """The next records of every shard, each shard's in its order."""
@@ -191,7 +192,7 @@ class Worker:
                 self.place(record, {}, {})
             elif outcome == "Ok" and isinstance(data, str):
                 keys = (result.get("metadata") or {}).get("partitionKeys") or {}
-                self.place(record._replace(data=data), keys, about)
+                self.place(Record(data, record.arrival, record.sequence), keys, about)
             elif results is None:
                 self.refuse(record, "Lambda.FunctionError", about)
             elif outcome == "ProcessingFailed":
@@ -253,26 +254,31 @@ class Worker:
         } | about
         line = b64encode(json.dumps(document).encode() + b"\n").decode()
         kind = "format-conversion-failed" if converting else "processing-failed"
-        self.errors.setdefault(kind, Buffer()).add(record._replace(data=line))
+        self.errors.setdefault(kind, Buffer()).add(Record(line, record.arrival, record.sequence))
 
     def flush(self, everything: bool) -> None:
-        """Write the buffers that are due, or all. One whose write fails stays for the next attempt.
-
-        Then everything before the oldest record that is still here counts as delivered.
-        """
-        config, hints = self.config, buffering(self.config)
+        """Write the buffers that are due, or all. One whose write fails stays for the next attempt."""
+        config, hints, written = self.config, buffering(self.config), everything
         for partition, buffer in list(self.partitions.items()):
             if everything or buffer.due(hints):
                 self.deliver(dict(partition), buffer)
                 del self.partitions[partition]
+                written = True
         for kind, buffer in list(self.errors.items()):
             if everything or buffer.due(hints):
                 prefix = config.get("ErrorOutputPrefix") or f"{config.get('Prefix') or ''}{kind}/"
                 self.write(config, prefix, {"!{firehose:error-output-type}": kind}, buffer, buffer.joined())
                 del self.errors[kind]
+                written = True
         if (copy := backup(config)) and self.sources.records and (everything or self.sources.due(buffering(copy))):
             self.write(copy, copy.get("Prefix") or "", {}, self.sources, self.sources.joined())
             self.sources = Buffer()
+            written = True
+        if written:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Note as delivered what comes before the oldest record that is still here."""
         held = [self.batch, self.sources, *self.partitions.values(), *self.errors.values()]
         before = f"{int(min(buffer.oldest for buffer in held)) - 1:030d}"
         self.stream["positions"] = {name: min(position, before) for name, position in self.positions.items()}

@@ -8,8 +8,13 @@ from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
+import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 from ministack.services import firehose, glue
+
+PLAIN_TYPES = {pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float64(), pa.string(), pa.bool_()}
+# A half of a surrogate pair, and an integer that no type holds, are found by Python's own errors.
+UNFIT = (pa.ArrowException, UnicodeEncodeError, OverflowError)
 
 
 class Record(NamedTuple):
@@ -39,25 +44,14 @@ def to_parquet(conversion: dict[str, Any], records: list[Record]) -> tuple[bytes
     if not columns:
         return b"", [(record, firehose._conversion_error("table")) for record in records]
     target = arrow_schema(columns)
-    rows: list[tuple[Record, list[Any]]] = []
+    bodies = [b64decode(record.data) for record in records]
     failed: Failed = []
-    for record in records:
-        try:
-            documents = firehose._json_documents(b64decode(record.data))
-            rows.extend((record, _row(document, target.names)) for document in documents)
-        except firehose._DeliveryError as error:
-            failed.append((record, error))
-    try:
-        arrays = _arrays([row for _, row in rows], target)
-    except pa.ArrowException:
-        unfit = [not _fits(row, target) for _, row in rows]
-        mismatch = firehose._conversion_error("mismatch")
-        failed += [(record, mismatch) for (record, _), bad in zip(rows, unfit, strict=True) if bad]
-        rows = [item for item, bad in zip(rows, unfit, strict=True) if not bad]
-        arrays = _arrays([row for _, row in rows], target)
-    if not rows:
+    out = _flat(bodies, target)
+    if out is None:
+        out, failed = _one_by_one(records, bodies, target)
+    if not out.num_rows:
         return b"", failed
-    file, out = io.BytesIO(), pa.Table.from_arrays(arrays, schema=target)
+    file = io.BytesIO()
     pq.write_table(out, file, compression="snappy", use_deprecated_int96_timestamps=True)  # Hive's timestamps
     return file.getvalue(), failed
 
@@ -68,6 +62,55 @@ def arrow_schema(columns: tuple[tuple[str, str], ...]) -> pa.Schema:
     typed = [f'CAST(NULL AS {firehose._hive_to_duckdb_type(kind)}) AS "{name}"' for name, kind in columns]
     with duckdb.connect() as connection:
         return connection.sql(f"SELECT {', '.join(typed)}").to_arrow_table().schema
+
+
+def _flat(bodies: list[bytes], target: pa.Schema) -> pa.Table | None:
+    """The table in one go, which takes a tenth of the time; None unless each record is one plain object that fits.
+
+    Arrow is stricter than Hive with a value's type, so what it takes is what one by one would give: but for what it
+    reads in other cases of a key, within one record's bytes or before them, which is looked for.
+    """
+    if not all(kind in PLAIN_TYPES for kind in target.types):
+        return None
+    lines = b"\n".join([body.strip() for body in bodies])
+    found = {lines.count(b"{"), lines.count(b"\n") + 1, lines.count(b"\n{") + lines.startswith(b"{")}
+    if found != {len(bodies)} or b"[" in lines:
+        return None
+    try:
+        table = pa_json.read_json(
+            io.BytesIO(lines),
+            pa_json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+            pa_json.ParseOptions(explicit_schema=target),
+        )
+        lines.decode()
+    except (pa.ArrowException, UnicodeDecodeError):
+        return None
+    known = {name.lower() for name in target.names}
+    if table.num_rows != len(bodies) or known & {name.lower() for name in table.column_names[len(target) :]}:
+        return None
+    return table.select(target.names)
+
+
+def _one_by_one(records: list[Record], bodies: list[bytes], target: pa.Schema) -> tuple[pa.Table, Failed]:
+    """(The table of the records that fit, those that don't)."""
+    rows: list[tuple[Record, list[Any]]] = []
+    failed: Failed = []
+    for record, body in zip(records, bodies, strict=True):
+        try:
+            rows.extend((record, _row(document, target.names)) for document in firehose._json_documents(body))
+        except firehose._DeliveryError as error:
+            failed.append((record, error))
+        except RecursionError:
+            failed.append((record, firehose._conversion_error("malformed")))
+    try:
+        arrays = _arrays([row for _, row in rows], target)
+    except UNFIT:
+        unfit = [not _fits(row, target) for _, row in rows]
+        mismatch = firehose._conversion_error("mismatch")
+        failed += [(record, mismatch) for (record, _), bad in zip(rows, unfit, strict=True) if bad]
+        rows = [item for item, bad in zip(rows, unfit, strict=True) if not bad]
+        arrays = _arrays([row for _, row in rows], target)
+    return pa.Table.from_arrays(arrays, schema=target), failed
 
 
 def _row(document: dict[str, Any], names: list[str]) -> list[Any]:
@@ -95,6 +138,6 @@ def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
 def _fits(row: list[Any], target: pa.Schema) -> bool:
     try:
         _arrays([row], target)
-    except pa.ArrowException:
+    except UNFIT:
         return False
     return True
