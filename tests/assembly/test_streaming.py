@@ -79,14 +79,12 @@ def test_each_stream_has_its_own_delivery_as_parquet_by_its_own_table(assembly: 
 def test_what_firehose_would_forget_is_kept(assembly: Assembly, source: str) -> None:
     name = source.lower()
     hour = "year=!{timestamp:yyyy}/month=!{timestamp:MM}/day=!{timestamp:dd}/hour=!{timestamp:HH}/"
-    keys = (
-        "year=!{partitionKeyFromLambda:year}/month=!{partitionKeyFromLambda:month}/day=!{partitionKeyFromLambda:day}/"
-    )
+    day = "/".join(f"{unit}=!{{partitionKeyFromLambda:{unit}}}" for unit in ("year", "month", "day"))
     for stacks in assembly.environments.values():
         destination = one(stacks["streaming"], DELIVERY, source)["ExtendedS3DestinationConfiguration"]
         backup = destination["S3BackupConfiguration"]
         assert destination["S3BackupMode"] == "Enabled"
-        assert (destination["Prefix"], backup["Prefix"]) == (f"{name}/{keys}", f"source/{name}/{hour}")
+        assert (destination["Prefix"], backup["Prefix"]) == (f"{name}/{day}/", f"source/{name}/{hour}")
         for part in (destination, backup):
             assert part["ErrorOutputPrefix"] == f"errors/{name}/!{{firehose:error-output-type}}/"
             assert part["EncryptionConfiguration"] == destination["EncryptionConfiguration"]

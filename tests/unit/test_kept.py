@@ -30,7 +30,11 @@ def test_records_come_back_however_they_were_ended(documents: list[Any], end: st
     assert data(kept.source_records(b"".join(records))) == records
 
 
-@given(st.lists(st.binary(max_size=9) | st.sampled_from([b"{", b"}", b"[]", b'{"a":1}', b"\n"])).map(b"".join))
+@given(
+    st.lists(st.binary(max_size=9) | st.sampled_from([b"{", b"}", b"[]", b'{"a":1}', b"event_id,", b"\n"])).map(
+        b"".join
+    )
+)
 def test_no_bytes_are_lost_whatever_they_are(body: bytes) -> None:
     found = list(kept.source_records(body))
     sizes = [len(each.data) if isinstance(each, Kept) else each.bytes for each in found]
@@ -43,6 +47,13 @@ def test_a_record_that_is_no_json_blocks_no_other_and_is_named() -> None:
     found = list(kept.source_records(body))
     assert data(iter(found)) == [b'{"a":1}\n', b'{"c":3}\n', b"UA,1545,N14228\n", b'{"d":4}', b'{"g":"\xff"}\n', b"[7]"]
     assert unreadable(iter(found)) == [("line 2", 6), ("line 6", 16)]
+
+
+def test_a_header_stays_with_its_line() -> None:
+    header, other = b"event_id,carrier,origin\n", b'"origin","event_id"\r\n'
+    body = header + b"a,UA,EWR\nb,UA,LGA\n" + other + b"JFK,c\r\n" + header + b"{}\n" + header
+    found = [header + b"a,UA,EWR\n", b"b,UA,LGA\n", other + b"JFK,c\r\n", header, b"{}\n", header]
+    assert data(kept.source_records(body)) == found
 
 
 def test_a_deep_document_is_unreadable_and_no_error() -> None:

@@ -64,6 +64,15 @@ def test_events_have_the_declared_fields_in_time_order() -> None:
     assert all(event["arr_delay"] is None for event in cancelled)
 
 
+def test_a_flight_is_of_the_same_day_as_its_weather() -> None:
+    """The Glue job reads a day's weather for a day's flights. In November the clocks change."""
+    days = {(hour["origin"], hour["time_hour"]): hour["day"] for hour in weather.events(months=[11])}
+    events = list(flights.events(months=[11], days=range(2, 5)))
+    found = [(days.get((event["origin"], event["time_hour"])), event["day"]) for event in events]
+    assert len([day for day, _ in found if day]) > 2_000
+    assert not [(of_weather, day) for of_weather, day in found if of_weather not in (day, None)]
+
+
 def test_a_limit_takes_the_first_flights() -> None:
     assert list(flights.events(months=[5, 6], limit=3)) == list(flights.events(months=[5], days=[1], limit=3))
 
