@@ -5,7 +5,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -41,9 +41,10 @@ class Happened:
 class Platform:
     """One environment, looked up by its stacks' outputs; every call goes to an AWS API."""
 
-    def __init__(self, session: Session, prefix: str) -> None:
+    def __init__(self, session: Session, prefix: str, layers: Sequence[str] = LAYERS) -> None:
         self.session = session
         self.prefix = prefix
+        self.layers = layers
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
@@ -54,10 +55,10 @@ class Platform:
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        """Outputs of all stacks by key. Raises LinkBrokenError when a stack is missing."""
+        """Outputs of the layers' stacks by key. Raises LinkBrokenError when a stack is missing."""
         found: dict[str, str] = {}
         deployed = {stack["StackName"]: stack for stack in self.stacks()}
-        for layer in LAYERS:
+        for layer in self.layers:
             name = f"{self.prefix}-{layer}"
             if name not in deployed:
                 raise LinkBrokenError("deployment", f"there is no stack {name}; deploy it first")
@@ -74,7 +75,7 @@ class Platform:
         formation = self.client("cloudformation")
         types: Counter[str] = Counter()
         missing: list[str] = []
-        for layer in LAYERS:
+        for layer in self.layers:
             name = f"{self.prefix}-{layer}"
             pages = formation.get_paginator("list_stack_resources").paginate(StackName=name)
             created = {
@@ -156,15 +157,21 @@ def wait_for(link: str, what: str, probe: Callable[[], T | None], *, seconds: fl
 def wait_while_it_moves(
     link: str, what: str, count: Callable[[], int], goal: int, *, stalled_seconds: float, show: Callable[[int], None]
 ) -> None:
-    """Wait until `count` reaches `goal`. Raises LinkBrokenError when it has not moved for `stalled_seconds`."""
+    """Wait until `count` reaches `goal`. Raises LinkBrokenError when it has not moved for `stalled_seconds`.
+
+    Counting takes half of the time at most: what is waited for needs the machine as well.
+    """
     seen, moved = -1, time.monotonic()
-    while (now := count()) < goal:
+    while True:
+        asked = time.monotonic()
+        if (now := count()) >= goal:
+            break
         if now != seen:
             seen, moved = now, time.monotonic()
             show(now)
         elif time.monotonic() - moved > stalled_seconds:
             raise LinkBrokenError(link, f"{what}: {now:,} of {goal:,}, and none more for {stalled_seconds:.0f} s")
-        time.sleep(POLL_SECONDS)
+        time.sleep(max(POLL_SECONDS, time.monotonic() - asked))
     show(now)
 
 

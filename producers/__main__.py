@@ -14,16 +14,19 @@ from operator import attrgetter
 from pathlib import Path
 
 import boto3
+from botocore.config import Config
 
-from producers import damage, deployment, flights, redrive
+from producers import damage, deployment, disorder, flights, redrive
 from producers.console import add_deployment, reporter, stack_prefix
 from producers.kinesis import Progress, PutFailedError, Record, StreamProducer
-from producers.ledger import Ledger
+from producers.ledger import Ledger, acknowledged, unsent
 from producers.refused import RefusedEvents
 from producers.sources import SOURCES
 
 # Records looked at together: a few full calls for flights, one for the weather of as many days.
 _CHUNK = 2_000
+# Without S3 for half a minute the replay waits: the stream's own tries take as long.
+_PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 
 
 def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
@@ -31,6 +34,12 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="producers", description="Send flights and weather of 2013.")
     add_deployment(parser)
     parser.add_argument("--source", choices=(*SOURCES, "both"), default="both", help="default %(default)s")
+    parser.add_argument(
+        "--years",
+        type=_range(flights.YEARS[0], flights.YEARS[-1]),
+        default=flights.YEARS[:1],
+        help="as 2013-2015; later ones repeat 2013; default 2013",
+    )
     parser.add_argument("--months", type=_range(1, 12), default=flights.ALL_MONTHS, help="as 1-4; default all")
     parser.add_argument("--days", type=_range(1, 31), default=flights.ALL_DAYS, help="of each month, as 1-3")
     parser.add_argument("--limit", type=_positive, help="stop after this many events of each source")
@@ -39,6 +48,10 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--damage-rate", type=_share, default=rates.damaged, help="default %(default)s")
     parser.add_argument("--oversize-rate", type=_share, default=rates.oversize, help="default %(default)s")
     parser.add_argument("--duplicate-rate", type=_share, default=rates.resent, help="default %(default)s")
+    parser.add_argument("--late-rate", type=_share, default=0.0, help="sent up to an hour late, default %(default)s")
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out what the ledger has: goes on where the same command ended"
+    )
     parser.add_argument(
         "--ledger", type=Path, default=Path("build/ledger.csv"), help="appended to, default %(default)s"
     )
@@ -49,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
     """Upload the reference tables, wait for the streams, send; the last line printed is a JSON summary."""
     options = parse_args(arguments)
     session = boto3.Session(region_name=options.region)
-    kinesis, s3 = session.client("kinesis"), session.client("s3")
+    kinesis, s3 = session.client("kinesis"), session.client("s3", config=_PATIENT)
     target = deployment.find(session.client("cloudformation"), stack_prefix(options))
     # Before the first event: the job that joins these tables starts when the first flights have landed.
     for name, path in flights.reference_files().items():
@@ -73,7 +86,10 @@ def main(arguments: Sequence[str]) -> None:
             name: StreamProducer(kinesis, target.streams[name].name, acknowledged=ledger.add, refuse=refuse)
             for name in wanted
         }
-        send(producers, _records(options, wanted), reporter(started))
+        records = _records(options, wanted)
+        if options.resume:
+            records = unsent(records, acknowledged(options.ledger))
+        send(producers, records, reporter(started))
     summary = {
         **vars(Progress.of(producers.values())),
         "seconds": round(time.monotonic() - started, 1),
@@ -98,10 +114,11 @@ def _records(options: argparse.Namespace, names: Collection[str]) -> Iterator[Re
 
     def of(name: str) -> Iterator[Record]:
         source = SOURCES[name]
-        events = islice(source.events(options.months, options.days), options.limit)
-        return damage.records(events, rates, options.seed, source)
+        events = islice(source.events(options.months, options.days, options.years), options.limit)
+        late = disorder.disordered(events, options.late_rate, options.seed)
+        return damage.records(late, rates, options.seed, source)
 
-    # A copy that is sent later is of an earlier day: it comes at once, and nothing waits for it.
+    # What is sent later may be of an earlier day: it comes at once, and nothing waits for it.
     return heapq.merge(*map(of, names), key=attrgetter("day"))
 
 

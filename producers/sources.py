@@ -1,7 +1,7 @@
 """The two kinds of events, each with a stream of its own, and what their records are keyed by."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from producers import flights, weather
@@ -15,12 +15,12 @@ _LONGEST_KEY = (
 class Source(NamedTuple):
     """One kind of event.
 
-    `events` yields those of some months and days of the month, in time order. `impossible` are ids of events that the
-    data themselves have wrong: the transform refuses them as an impossible value.
+    `events` yields those of some months, days of the month and years, in time order. `impossible` are ids of events
+    that the data themselves have wrong: the transform refuses them as an impossible value.
     """
 
     name: str
-    events: Callable[[Collection[int], Collection[int]], Iterator[Event]]
+    events: Callable[[Collection[int], Collection[int], Sequence[int]], Iterator[Event]]
     key_fields: tuple[str, ...]
     impossible: frozenset[str] = frozenset()
 

@@ -6,10 +6,12 @@ the event bus.
 
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ministack import app
 from ministack.core.concurrency import spawn_background
-from ministack.core.responses import error_response_json, json_response, new_uuid
+from ministack.core.responses import error_response_json, json_response, new_uuid, request_scope
 from ministack.services import cloudwatch_logs, glue
 
 from local.hooks import Answer, Handler, glue_spark, glue_triggers, state_folder, swap
@@ -113,6 +115,24 @@ def finish(run: Run, state: str, message: str) -> None:
     glue_triggers.job_ended(run)
 
 
+def end_interrupted(original: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """After a restart of the cloud: what was running then has failed, and what waited starts."""
+
+    async def ready() -> None:
+        await original()
+        for (account, region, workflow), _ in glue._workflow_runs.all_items():
+            with request_scope(account, region):
+                glue_triggers.interrupted(workflow)
+        for (account, region, name), runs in glue._job_runs.all_items():
+            with request_scope(account, region):
+                for run in runs:
+                    if run["JobRunState"] in ACTIVE:
+                        finish(run, "FAILED", "The local cloud was stopped while it ran")
+                start_waiting(name)
+
+    return ready
+
+
 def batch_stop_job_run(_original: Handler) -> Handler:
     return lambda _data: error_response_json("InvalidInputException", "stopping a run is not in the local cloud", 400)
 
@@ -132,4 +152,5 @@ def install() -> None:
     glue_spark.install()
     swap(glue, "_start_job_run", start_job_run)
     swap(glue, "_batch_stop_job_run", batch_stop_job_run)
+    swap(app, "_run_ready_scripts", end_interrupted)
     glue_triggers.install()

@@ -119,6 +119,15 @@ def settle(run: dict[str, Any]) -> None:
         fire(run["Name"])
 
 
+def interrupted(workflow: str) -> None:
+    """End the runs that were under way when the cloud was stopped, with their jobs."""
+    for run in glue._workflow_runs[workflow]:
+        if run["Status"] == "RUNNING":
+            run["Statistics"]["FailedActions"] += run["Statistics"]["RunningActions"]
+            run["Statistics"]["RunningActions"] = 0
+            settle(run)
+
+
 def start_workflow_run(_original: Handler) -> Handler:
     def call(data: dict[str, Any]) -> Answer:
         """StartWorkflowRun: what its triggers start, without waiting for events."""

@@ -72,6 +72,29 @@ def test_a_restart_loses_no_record(kept: Cloud) -> None:
     assert not [key for key in objects(client, "out/") if "processing-failed" in key]
 
 
+def test_a_job_that_ran_has_failed_and_its_workflow_is_free(kept: Cloud) -> None:
+    glue, s3 = kept.session().client("glue"), kept.session().client("s3")
+    s3.put_object(Bucket=BUCKET, Key="wait.py", Body=b"import time; time.sleep(600)")
+    command = {"Name": "glueetl", "ScriptLocation": f"s3://{BUCKET}/wait.py"}
+    glue.create_job(Name="wait", Role=ROLE, Command=command, GlueVersion="5.1")
+    glue.create_workflow(Name="waiting", MaxConcurrentRuns=1)
+    glue.create_trigger(Name="waits", WorkflowName="waiting", Type="EVENT", Actions=[{"JobName": "wait"}])
+    glue.start_workflow_run(Name="waiting")
+    eventually(lambda: [run for run in glue.get_job_runs(JobName="wait")["JobRuns"] if run["JobRunState"] == "RUNNING"])
+    kept.restart()
+    (run,) = eventually(
+        lambda: [run for run in glue.get_job_runs(JobName="wait")["JobRuns"] if run["JobRunState"] == "FAILED"]
+    )
+    assert run["ErrorMessage"] == "The local cloud was stopped while it ran"
+    last = glue.get_workflow(Name="waiting")["Workflow"]["LastRun"]
+    assert (last["Status"], last["Statistics"]["FailedActions"], last["Statistics"]["RunningActions"]) == (
+        "COMPLETED",
+        1,
+        0,
+    )
+    glue.start_workflow_run(Name="waiting")
+
+
 @pytest.mark.usefixtures("kept")
 def test_a_start_without_resume_is_empty(kept: Cloud) -> None:
     kept.stop()

@@ -98,5 +98,5 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     from tests.unit.deployed import clients
 
     with clients() as made:
-        monkeypatch.setattr(boto3.Session, "client", lambda session, name: made[name])
+        monkeypatch.setattr(boto3.Session, "client", lambda session, name, **options: made[name])
         yield made

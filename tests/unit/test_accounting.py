@@ -97,9 +97,10 @@ class Run:
         key = f"{source}/{DAY}/{digest}.json"
         self.s3.put_object(Bucket="quarantine", Key=key, Body=json.dumps(document).encode())
 
-    def check(self) -> accounting.Accounting:
+    def check(self, at_least_once: bool = False) -> accounting.Accounting:
         """Count this run."""
-        return accounting.check(self.s3, **BUCKETS, ledger=self.ledger, flights=self.flights, weather=self.weather)
+        given = {"ledger": self.ledger, "flights": self.flights, "weather": self.weather}
+        return accounting.check(self.s3, **BUCKETS, **given, at_least_once=at_least_once)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_a_clean_run_adds_up(run: Run) -> None:
     assert found.records_expected == found.records_sent == 20
     assert found.records_curated == 14
     assert found.records_quarantined == dict.fromkeys((*REASONS, "oversize"), 1)
-    assert found.records_duplicate == 1
+    assert (found.records_duplicate, found.records_redelivered) == (1, 0)
     assert found.records_sent == found.records_curated + sum(found.records_quarantined.values())
     assert found.weather == accounting.Weather(expected=6, sent=6, landed=5, quarantined=1, duplicate=1)
 
@@ -216,6 +217,18 @@ def curate_what_was_never_sent(run: Run) -> None:
     run.write("curated", f"flights/{DAY}/part-1.parquet", [run.good[0] | {"event_id": "ghost"}])
 
 
+def deliver_a_copy_again(run: Run) -> None:
+    run.write("raw", f"flights/{DAY}/firehose-3.parquet", run.good[:2])
+
+
+def deliver_a_damaged_event(run: Run) -> None:
+    run.write("raw", f"flights/{DAY}/firehose-3.parquet", run.events[1:2])
+
+
+def lose_raw_objects(run: Run) -> None:
+    run.s3.delete_object(Bucket="raw", Key=f"flights/{DAY}/firehose-1.parquet")
+
+
 def fail_a_delivery(run: Run) -> None:
     run.s3.put_object(Bucket="raw", Key="errors/flights/processing-failed/1", Body=b"{")
 
@@ -273,6 +286,9 @@ def refuse_under_the_transforms_prefix(run: Run) -> None:
         (never_send_a_flight, "1 flights of the data were never sent: 2013-03-09-AA-1-JFK"),
         (send_what_is_no_flight, "1 events sent are no flight of the data: 2013-03-09-"),
         (lose_a_duplicate_in_raw, r"1 events have other copies in raw than were sent: .*\(1, not 2\)"),
+        (lose_raw_objects, r"14 events have other copies in raw than were sent: .*\(1, not 2\), .*\(0, not 1\)"),
+        (deliver_a_copy_again, r"2 events have other copies in raw than were sent: .*\(3, not 2\), .*\(2, not 1\)"),
+        (deliver_a_damaged_event, r"1 events have other copies in raw than were sent: .*\(1, not 0\)"),
         (curate_what_was_never_sent, "1 curated events were never sent: ghost"),
         (fail_a_delivery, "1 objects are under the delivery streams' error prefix: errors/flights/"),
         (lose_a_source_record, "1 events are not among the source records: 2013-03-09T"),
@@ -286,9 +302,15 @@ def refuse_under_the_transforms_prefix(run: Run) -> None:
     ],
 )
 def test_each_fault_is_found(run: Run, inject: Callable[[Run], None], problem: str) -> None:
+    """And as well where copies may come again, but for that alone."""
     inject(run)
-    problems = run.check().problems()
-    assert [line for line in problems if re.match(problem, line)], problems
+    for at_least_once in (False, True):
+        found = run.check(at_least_once)
+        problems = found.problems()
+        if at_least_once and inject is deliver_a_copy_again:
+            assert (problems, found.records_duplicate, found.records_redelivered) == ([], 3, 2)
+        else:
+            assert [line for line in problems if re.match(problem, line)], problems
 
 
 @pytest.mark.parametrize(
@@ -318,10 +340,10 @@ def test_every_flight_of_the_data_is_expected() -> None:
 
 
 def test_the_flights_expected_are_those_that_the_producer_reads() -> None:
-    sent = {event["event_id"] for event in flights.events(months=[2, 3], days=[9, 28, 31])}
-    assert accounting.flights_of([2, 3], [9, 28, 31]) == sent
-    hours = {event["event_id"] for event in weather.events(months=[2, 11], days=[3, 28])}
-    assert accounting.weather_of([2, 11], [3, 28]) == hours
+    sent = {event["event_id"] for event in flights.events(months=[2, 3], days=[9, 28, 31], years=flights.YEARS)}
+    assert accounting.flights_of([2, 3], [9, 28, 31], [2013, 2014, 2015]) == sent
+    hours = {event["event_id"] for event in weather.events(months=[2, 11], days=[3, 28], years=flights.YEARS)}
+    assert accounting.weather_of([2, 11], [3, 28], [2013, 2014, 2015]) == hours
 
 
 def test_a_failed_delivery_that_was_redriven_is_no_fault(run: Run) -> None:

@@ -1,0 +1,321 @@
+"""`python -m benchmarks.faults`: a million events meet every fault at once, and each is accounted for.
+
+The stream throttles and loses answers, the transform crashes mid-batch, the cloud is stopped and started again, the
+producer is killed and goes on from its ledger, the Spark job is killed: all from outside, see benchmarks/injected.py.
+`make test` runs the same on 20,000 events. See docs/decisions/0022-never-lost.md.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.figures import Figure, write
+from benchmarks.injected import CrashingFunction, Wire, kill_job
+from config.sandbox import SETTINGS
+from demo import accounting, ingest
+from demo.platform import LinkBrokenError, Platform, wait_for, wait_while_it_moves
+from local import deploy, tools
+from local.cloud import Cloud
+
+ENVIRONMENT = "sandbox"
+LAYERS = ("foundation", "data-lake", "streaming", "catalog-etl")
+SOURCES = ("flights", "weather")
+SEED = 2013
+RATES = {"--damage-rate": "0.02", "--duplicate-rate": "0.03", "--late-rate": "0.2"}
+IN_FLIGHT = 2_000  # records that go on while the cloud is being stopped
+FOLDER = tools.ROOT / "build" / "faults"
+
+Show = Callable[[str], None]
+Process = subprocess.Popen[str]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Flights to send, by the dates of their departure."""
+
+    years: range
+    days: range = range(1, 32)
+    months: range = range(1, 13)
+    window: int | None = None  # seconds that the workflow's trigger gathers events, instead of those deployed
+
+    @property
+    def options(self) -> list[str]:
+        """The producer's options that choose these flights."""
+        given = {"--years": self.years, "--months": self.months, "--days": self.days}
+        return [word for name, chosen in given.items() for word in (name, f"{chosen[0]}-{chosen[-1]}")]
+
+    def flights(self) -> set[str]:
+        """The ids of these flights, which are all to be accounted for."""
+        return accounting.flights_of(self.months, self.days, self.years)
+
+    def weather(self) -> set[str]:
+        """The ids of the hours of weather on the same days."""
+        return accounting.weather_of(self.months, self.days, self.years)
+
+
+SMALL = Size(range(2013, 2014), months=range(1, 2), days=range(1, 24), window=2)  # 20,013 flights
+NIGHTLY = Size(range(2013, 2016))  # 1,010,328
+
+
+@dataclass
+class Run:
+    """One run: a cloud of its own, the folder of what it writes, and what it found."""
+
+    cloud: Cloud
+    size: Size
+    folder: Path
+    show: Show
+    platform: Platform = field(init=False)
+    found: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ledger(self) -> Path:
+        """What the producer says it sent."""
+        return self.folder / "ledger.csv"
+
+    @contextmanager
+    def command(self, *words: str, **environment: str) -> Iterator[Process]:
+        """`python -m producers ...` as a user starts it; it ends with the block at the latest."""
+        command = [sys.executable, "-m", "producers", *words, "--environment", ENVIRONMENT]
+        command += ["--prefix", self.platform.prefix]
+        with (self.folder / "producers.log").open("a") as log, subprocess.Popen(
+            command, cwd=tools.ROOT, env=self.cloud.environment() | environment, text=True, stdout=subprocess.PIPE,
+            stderr=log, start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def summary(self, process: Process) -> dict[str, Any]:
+        """What a command printed at its end. Raises LinkBrokenError when it failed."""
+        printed, _ = process.communicate()
+        if process.returncode:
+            raise LinkBrokenError("producer", f"it ended with code {process.returncode}: see {self.folder}")
+        return json.loads(printed.splitlines()[-1])
+
+
+def carry_out(run: Run) -> accounting.Accounting:
+    """Deploy, replay, land, curate, account. Raises LinkBrokenError or ToolError where a link of the platform broke."""
+    shutil.rmtree(run.folder, ignore_errors=True)
+    run.folder.mkdir(parents=True)
+    start_and_deploy(run)
+    started = time.monotonic()
+    killed = replay(run)
+    run.found["redriven"] = land(run)
+    account = settled(run, killed)
+    run.found["seconds"] = round(time.monotonic() - started, 1)
+    return account
+
+
+def start_and_deploy(run: Run) -> None:
+    """A cloud that keeps what it holds, with the layers from the stream to the curated table."""
+    run.cloud.start(follow_me=True)
+    for _ in deploy.deploy(run.cloud, ENVIRONMENT, stacks=LAYERS):
+        continue
+    run.platform = Platform(run.cloud.session(), str(SETTINGS["prefix"]), LAYERS)
+    if run.size.window:
+        glue = run.platform.client("glue")
+        (trigger,) = (trigger for trigger in glue.get_triggers()["Triggers"] if trigger["Type"] == "EVENT")
+        gather = {"EventBatchingCondition": {"BatchSize": 100, "BatchWindow": run.size.window}}
+        glue.update_trigger(Name=trigger["Name"], TriggerUpdate=gather)
+    run.show(f"deployed {', '.join(LAYERS)} at {run.cloud.endpoint}")
+
+
+def replay(run: Run) -> float:
+    """Send every flight while the stream throttles, the transform crashes, cloud, sender and Spark job are stopped.
+
+    Returns when the job was killed.
+    """
+    flights = len(run.size.flights())
+    wire, crashing = Wire(run.cloud, SEED), CrashingFunction(run.platform, run.folder / "crashes")
+    options = [*run.size.options, "--ledger", str(run.ledger), *(word for pair in RATES.items() for word in pair)]
+    with wire.open() as url:
+        wire.hold(flights // 3)
+        with run.command(*options, AWS_ENDPOINT_URL_KINESIS=url) as process:
+            with crashing.deployed():
+                wire.wait_until_held(lambda: process.poll() is None)
+                crashing.wait_until_crashed()
+            run.show(f"the transform has crashed {crashing.plan} times on its first two batches of {crashing.crashed}")
+            restart(run, wire, process)
+            wire.hold(2 * flights // 3)
+            wire.wait_until_held(lambda: process.poll() is None)
+        wire.release()  # Kinesis takes the records of a producer that is not there any more to write them down
+        run.show("killed the producer; it goes on from its ledger")
+        with run.command(*options, "--resume", AWS_ENDPOINT_URL_KINESIS=url) as process:
+            killed = kill_job(run.cloud, run.platform)
+            run.show("killed the Spark job after its first file")
+            run.found["resumed"] = run.summary(process)["sent"]
+    run.found |= {"crashes": crashing.crashed, "wire": wire.counts}
+    return killed
+
+
+def restart(run: Run, wire: Wire, process: Process) -> None:
+    """Stop the cloud while records flow, let the producer find none, and start it again with what it held."""
+    began = time.monotonic()
+    wire.release()
+    wire.hold(wire.passed + IN_FLIGHT)
+    run.cloud.stop()
+    wire.release()
+    wait_for("producer", "a call to the stopped cloud", lambda: wire.unreachable or process.poll(), seconds=60)
+    run.cloud.start(follow_me=True, resume=True)
+    run.found["restart_seconds"] = round(time.monotonic() - began, 1)
+    run.show(f"stopped the cloud and started it again in {run.found['restart_seconds']} s")
+
+
+def land(run: Run) -> dict[str, int]:
+    """Wait until each event is in raw or in quarantine; what Firehose gave up is redriven on the way."""
+    sent = accounting.read_ledger(run.ledger)
+    wanted = sum(1 for event in sent.values() if event.kind != "oversize")
+    redriven = {"objects": 0, "records": 0}
+
+    def landed() -> int:
+        if set(run.platform.keys("RawBucketName", "errors/")) != marked(run):
+            with run.command("redrive", "--from", "errors") as process:
+                summary = run.summary(process)
+            run.show(f"redrove {summary['records']:,} records that Firehose had given up")
+            for name in redriven:
+                redriven[name] += summary[name]
+        tables = [run.platform.outputs[name] for name in ("RawTableName", "WeatherRawTableName")]
+        queries = [f"SELECT count(DISTINCT event_id) AS n FROM {table}" for table in tables]  # noqa: S608
+        refused = [key for name in SOURCES for key in run.platform.keys("QuarantineBucketName", f"{name}/")]
+        return sum(int(run.platform.query(sql)[0]["n"]) for sql in queries) + len(refused)
+
+    wait_while_it_moves(
+        "event source",
+        "events in raw and quarantine",
+        landed,
+        wanted,
+        stalled_seconds=ingest.STALLED_SECONDS + ingest.delivery_seconds(run.platform),
+        show=lambda count: run.show(f"{count:,} of {wanted:,} landed"),
+    )
+    return redriven
+
+
+def marked(run: Run) -> set[str]:
+    """The failed deliveries that were redriven."""
+    marks = run.platform.keys("RawBucketName", "redriven/errors/")
+    return {key.removeprefix("redriven/") for key in marks}
+
+
+def settled(run: Run, killed: float) -> accounting.Accounting:
+    """Wait until a later run of the job has made up for the killed one, and account while nothing moves.
+
+    What seems wrong is believed once nothing has moved for as long as a delivery may take.
+    """
+    ingest.wait_until_curated(run.platform, killed, run.show)
+    moved = time.monotonic()
+    patience = ingest.delivery_seconds(run.platform) + ingest.STALLED_SECONDS
+    while True:
+        before = objects(run)
+        account = check(run)
+        if objects(run) != before:
+            moved = time.monotonic()
+        elif not account.problems() or time.monotonic() - moved > patience:
+            return account
+        run.show(f"accounting again: {'; '.join(account.problems()) or 'something moved meanwhile'}")
+
+
+def check(run: Run) -> accounting.Accounting:
+    """Account for every event as it is now."""
+    return accounting.check(
+        run.platform.client("s3"),
+        raw_bucket=run.platform.outputs["RawBucketName"],
+        curated_bucket=run.platform.outputs["CuratedBucketName"],
+        quarantine_bucket=run.platform.outputs["QuarantineBucketName"],
+        ledger=run.ledger,
+        flights=run.size.flights(),
+        weather=run.size.weather(),
+        at_least_once=True,
+    )
+
+
+def objects(run: Run) -> set[tuple[str, str]]:
+    """Key and content of every object in the three zones."""
+    pages = run.platform.client("s3").get_paginator("list_objects_v2")
+    return {
+        (f"{zone}/{item['Key']}", item["ETag"])
+        for zone in ("Raw", "Curated", "Quarantine")
+        for page in pages.paginate(Bucket=run.platform.outputs[f"{zone}BucketName"])
+        for item in page.get("Contents", [])
+    }
+
+
+def line(account: accounting.Accounting) -> str:
+    """The account of the flights in a sentence."""
+    refused = account.records_quarantined["oversize"]
+    quarantined = sum(account.records_quarantined.values()) - refused
+    repeated = account.records_duplicate - account.records_redelivered
+    return (
+        f"{account.records_sent:,} flights sent = {account.records_curated:,} curated + {quarantined:,} quarantined + "
+        f"{refused:,} refused; apart from these {repeated:,} copies sent twice, {account.records_redelivered:,} that "
+        f"faults delivered again; {account.weather.sent:,} hours of weather sent = {account.weather.landed:,} landed + "
+        f"{account.weather.quarantined:,} quarantined"
+    )
+
+
+def figures(run: Run, account: accounting.Accounting) -> list[Figure]:
+    """What the run did, each fault with how often it struck; the goal is that nothing is unaccounted for."""
+    events = account.records_sent + account.weather.sent
+    wire, crashes = run.found["wire"], [crash for batch in run.found["crashes"] for crash in batch]
+    found = {
+        "findings of the accounting": (len(account.problems()), "kinds"),
+        "events": (events, "events"),
+        "from the first to the account": (run.found["seconds"], "s"),
+        "rate under faults": (events / run.found["seconds"], "events/s"),
+        "puts throttled": (wire["throttled_calls"], "calls"),
+        "records throttled": (wire["throttled_records"], "records"),
+        "puts without an answer": (wire["lost_answers"], "calls"),
+        "puts to a stopped cloud": (wire["unreachable"], "calls"),
+        "cloud away": (run.found["restart_seconds"], "s"),
+        "crashes of the transform": (len(crashes), "crashes"),
+        "records redriven": (run.found["redriven"]["records"], "records"),
+        "records sent after the producer was killed": (run.found["resumed"], "records"),
+        "raw rows delivered again": (account.records_redelivered, "rows"),
+    }
+    goals: dict[str, tuple[Literal["<="], float]] = {"findings of the accounting": ("<=", 0)}
+    return [Figure(name, unit, [value], goal=goals.get(name)) for name, (value, unit) in found.items()]
+
+
+def main() -> int:
+    """Run it, say what happened and what became of every event; on Ctrl-C leave no process."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
+    parser.add_argument("--small", action="store_true", help="20,000 events instead of a million")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of what it writes, default %(default)s")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started = time.monotonic()
+
+    def show(text: str) -> None:
+        print(f"{time.monotonic() - started:6.0f} s  {text}", flush=True)
+
+    folder = options.folder.resolve()
+    cloud = Cloud(folder.with_name("faults-cloud"), tools.free_port(), keep=True)
+    run = Run(cloud, SMALL if options.small else NIGHTLY, folder, show)
+    try:
+        account = carry_out(run)
+    except KeyboardInterrupt:
+        show("stopped; nothing is left running")
+        return 130
+    except (LinkBrokenError, tools.ToolError) as error:
+        show(str(error))
+        return 1
+    finally:
+        cloud.stop()
+    for problem in account.problems():
+        show(problem)
+    show(line(account))
+    return not write("faults", figures(run, account))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
