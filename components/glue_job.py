@@ -1,9 +1,9 @@
 """A Glue job on Spark: its script, what the script imports, workers, encryption, and what every job's role needs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import Aws, Duration, IgnoreMode, RemovalPolicy
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3_assets as s3_assets
@@ -31,7 +31,8 @@ class JobEncryption(glue.SecurityConfiguration):
 class GlueJob(glue.PySparkEtlJob):
     """glue_jobs/<script>.py on Glue 5.1, one run at a time; a run asked for meanwhile waits.
 
-    The caller gives `role` what the script itself reads and writes. `arguments` are by name, without dashes.
+    The caller gives `role` what the script itself reads and writes. `imports` are the modules of glue_jobs that the
+    script imports, `arguments` are by name, without dashes.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class GlueJob(glue.PySparkEtlJob):
         workers: int,
         timeout_minutes: int,
         arguments: Mapping[str, str],
+        imports: Sequence[str] = (),
     ) -> None:
         super().__init__(
             scope,
@@ -54,7 +56,7 @@ class GlueJob(glue.PySparkEtlJob):
             description=description,
             timeout=Duration.minutes(timeout_minutes),
             job_run_queuing_enabled=True,
-            **_spark(scope, construct_id, script, role, key, encryption, workers, arguments),
+            **_spark(scope, construct_id, script, role, key, encryption, workers, arguments, imports),
         )
         before(role, self)
 
@@ -68,10 +70,11 @@ def _spark(
     encryption: glue.ISecurityConfiguration,
     workers: int,
     arguments: Mapping[str, str],
+    imports: Sequence[str],
 ) -> dict[str, Any]:
     """What a job of any kind is made of. Its role may read the script, use the key, and write metrics and logs."""
-    asset = s3_assets.Asset(scope, f"{construct_id}Script", path=str(ROOT / "glue_jobs" / f"{script}.py"))
-    read_objects(role, asset.bucket, "")
+    script_file = s3_assets.Asset(scope, f"{construct_id}Script", path=str(ROOT / "glue_jobs" / f"{script}.py"))
+    read_objects(role, script_file.bucket, "")
     use_key(role, key)
     allow(role, ["kms:Encrypt"], key.key_arn)  # docs.aws.amazon.com/glue/latest/dg/set-up-encryption.html
     put_metrics(role, "Glue")
@@ -82,9 +85,17 @@ def _spark(
         f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws-glue/*",
         finding=r".*:log-group:/aws-glue/\*",
     )
+    modules = s3_assets.Asset(  # a zip keeps the names of modules; a file of its own is named by its hash
+        scope,
+        f"{construct_id}Imports",
+        path=str(ROOT),
+        exclude=["/*", "!/glue_jobs", "/glue_jobs/*", *(f"!/glue_jobs/{name}.py" for name in ("__init__", *imports))],
+        ignore_mode=IgnoreMode.GIT,
+    )
     return {
         "role": role.without_policy_updates(),
-        "script": glue.Code.from_bucket(asset.bucket, asset.s3_object_key),
+        "script": glue.Code.from_bucket(script_file.bucket, script_file.s3_object_key),
+        "extra_python_files": [glue.Code.from_bucket(modules.bucket, modules.s3_object_key)],
         "glue_version": glue.GlueVersion.V5_1,
         "worker_configuration": glue.WorkerConfiguration(worker_type=glue.WorkerType.G_1X, number_of_workers=workers),
         "max_concurrent_runs": 1,

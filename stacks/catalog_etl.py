@@ -109,6 +109,7 @@ class CatalogEtl(Layer):
             self,
             "CurateFlights",
             script="curate_flights",
+            imports=["days"],
             description="Raw flights, deduplicated and joined with weather, planes and airports, to curated",
             role=role,
             key=key,

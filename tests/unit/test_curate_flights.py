@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from glue_jobs import curate_flights as job
+from glue_jobs import days as lake_days
 from producers import flights
 from schemas.flights import CURATED_COLUMNS, RAW_COLUMNS
 
@@ -301,7 +302,7 @@ def test_a_reference_table_with_other_columns_is_refused(
 
 def test_the_raw_schema_is_what_the_stacks_declare(spark: "SparkSession") -> None:
     fields = spark.createDataFrame([], job.RAW_SCHEMA).schema.fields
-    declared = [*RAW_COLUMNS, *((name, "int") for name in job.DAY_KEYS)]
+    declared = [*RAW_COLUMNS, *((name, "int") for name in lake_days.DAY_KEYS)]
     assert [(field.name, field.dataType.simpleString()) for field in fields] == declared
 
 
@@ -318,20 +319,20 @@ def test_days_are_listed_without_what_spark_does_not_read(bucket: Any) -> None:
         bucket.put_object(Bucket="a-bucket", Key=f"flights/{FIRST}/{key}", Body=b"x")
     bucket.put_object(Bucket="a-bucket", Key=f"flights/{SECOND}/", Body=b"")
     bucket.put_object(Bucket="a-bucket", Key="flights/readme.txt", Body=b"x")
-    listed = job.list_days(bucket, "s3://a-bucket/flights/")
+    listed = lake_days.list_days(bucket, "s3://a-bucket/flights/")
     assert {day: seen.objects for day, seen in listed.items()} == {FIRST: 2}
     assert datetime.fromisoformat(listed[FIRST].newest).tzinfo
     with pytest.raises(RuntimeError, match=r"more than one file .*day=01': 2.*committer"):
-        job.check_one_file_a_day(bucket, "s3://a-bucket/flights/", [FIRST, SECOND])
+        lake_days.check_one_file_a_day(bucket, "s3://a-bucket/flights/", [FIRST, SECOND])
 
 
 def test_state_survives_a_round_trip_and_is_empty_at_first(bucket: Any) -> None:
-    assert job.load_state(bucket, "s3://a-bucket/_state/flights.json") == {}
-    state = {FIRST: job.Seen("2026-01-01T00:00:00+00:00", 3)}
-    job.save_state(bucket, "s3://a-bucket/_state/flights.json", state)
-    assert job.load_state(bucket, "s3://a-bucket/_state/flights.json") == state
+    assert lake_days.load_state(bucket, "s3://a-bucket/_state/flights.json") == {}
+    state = {FIRST: lake_days.Seen("2026-01-01T00:00:00+00:00", 3)}
+    lake_days.save_state(bucket, "s3://a-bucket/_state/flights.json", state)
+    assert lake_days.load_state(bucket, "s3://a-bucket/_state/flights.json") == state
     with pytest.raises(ClientError):
-        job.load_state(bucket, "s3://another/_state/flights.json")
+        lake_days.load_state(bucket, "s3://another/_state/flights.json")
 
 
 def test_arguments_of_glue_itself_are_left_alone() -> None:
