@@ -61,6 +61,37 @@ class GlueJob(glue.PySparkEtlJob):
         before(role, self)
 
 
+class GlueStreamingJob(glue.PySparkStreamingJob):
+    """As GlueJob, for a script that reads a stream until it is stopped. Glue restarts it when its time is over.
+
+    https://docs.aws.amazon.com/glue/latest/dg/add-job-streaming.html
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        script: str,
+        description: str,
+        role: ServiceRole,
+        key: kms.IKey,
+        encryption: glue.ISecurityConfiguration,
+        workers: int,
+        timeout_minutes: int,
+        arguments: Mapping[str, str],
+        imports: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            description=description,
+            timeout=Duration.minutes(timeout_minutes),
+            **_spark(scope, construct_id, script, role, key, encryption, workers, arguments, imports),
+        )
+        before(role, self)
+
+
 def _spark(
     scope: Construct,
     construct_id: str,

@@ -19,6 +19,7 @@ SETTINGS = {
     "streaming": {"mode": "on-demand", "retention_hours": 168, "buffer_mib": 128, "buffer_seconds": 300},
     "real_time": {"mode": "on-demand", "parallelism": 2},
     "catalog_etl": {"workers": 4, "batch_seconds": 900},
+    "etl_jobs": {"features_hours": 24, "compact_hours": 24},
     "serving": {"kind": "realtime", "instance_count": 2},
     "monitoring": {"drifted_features": 2, "approve_retrained": False},
     "audit": {"object_events": "all"},

@@ -13,6 +13,7 @@ from stacks.account_settings import AccountSettingsOptions
 from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
 from stacks.data_lake import DataLakeOptions
+from stacks.etl_jobs import EtlJobsOptions
 from stacks.foundation import FoundationOptions
 from stacks.images import ImagesOptions
 from stacks.monitoring import MonitoringOptions
@@ -48,6 +49,7 @@ class Settings(Options):
     streaming: StreamingOptions = StreamingOptions()
     real_time: RealTimeOptions = RealTimeOptions()
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
+    etl_jobs: EtlJobsOptions = EtlJobsOptions()
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()
     monitoring: MonitoringOptions = MonitoringOptions()

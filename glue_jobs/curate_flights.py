@@ -17,7 +17,7 @@ import boto3
 from pyspark.sql import Column, DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
-from glue_jobs.days import DAY_KEYS, changed_days, check_one_file_a_day, load_state, replace_days, save_state
+from glue_jobs.days import DAY_KEYS, changed_days, check_one_file_a_day, list_days, load_state, replace_days, save_state
 
 # Partition columns are read from the path (year=2013/month=01/day=05).
 RAW_SCHEMA = """event_id string, time_hour string, carrier string, flight int, tailnum string, origin string,
@@ -141,7 +141,7 @@ def run(spark: SparkSession, s3: Any, paths: Paths, max_seconds: int) -> None:
     while True:
         started = time.monotonic()
         # Listed before it is read: an object that arrives in between is curated now and in the next pass.
-        changed = changed_days(s3, paths.raw, state)
+        changed = changed_days(list_days(s3, paths.raw), state)
         counts = curate(spark, paths, changed) if changed else {}
         if changed:
             check_one_file_a_day(s3, paths.curated, changed)

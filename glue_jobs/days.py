@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
-from urllib.parse import urlparse
 
 from botocore.exceptions import ClientError
 from pyspark.sql import DataFrame
+
+from glue_jobs.paths import split_path
 
 DAY_KEYS = ("year", "month", "day")
 # Names that begin with a dot or an underscore are hidden to Spark.
@@ -40,9 +41,9 @@ def list_days(s3: Any, path: str) -> dict[str, Seen]:
     return days
 
 
-def changed_days(s3: Any, path: str, state: dict[str, Seen]) -> dict[str, Seen]:
-    """Return what lies under each day of a path that holds newer or more objects than `state` says."""
-    return {day: seen for day, seen in list_days(s3, path).items() if seen > state.get(day, ("", 0))}
+def changed_days(listed: dict[str, Seen], state: dict[str, Seen]) -> dict[str, Seen]:
+    """Return the days that hold newer or more objects than `state` says."""
+    return {day: seen for day, seen in listed.items() if seen > state.get(day, ("", 0))}
 
 
 def load_state(s3: Any, path: str) -> dict[str, Seen]:
@@ -88,9 +89,3 @@ def check_one_file_a_day(s3: Any, path: str, days: Collection[str]) -> None:
             f"days with more than one file under {path}: {wrong}. This job's Spark committer does "
             f"not replace partitions: set SQLHadoopMapReduceCommitProtocol, delete the days and run again"
         )
-
-
-def split_path(path: str) -> tuple[str, str]:
-    """Return the bucket and the key, or prefix, of an s3:// path."""
-    parsed = urlparse(path)
-    return parsed.netloc, parsed.path.removeprefix("/")

@@ -109,7 +109,7 @@ class CatalogEtl(Layer):
             self,
             "CurateFlights",
             script="curate_flights",
-            imports=["days"],
+            imports=["days", "paths"],
             description="Raw flights, deduplicated and joined with weather, planes and airports, to curated",
             role=role,
             key=key,

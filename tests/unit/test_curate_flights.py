@@ -24,6 +24,7 @@ from glue_jobs import curate_flights as job
 from glue_jobs import days as lake_days
 from producers import flights
 from schemas.flights import CURATED_COLUMNS, RAW_COLUMNS
+from tests.unit.folder_s3 import FolderS3
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -39,38 +40,6 @@ RAW_ARROW = pa.schema([(name, ARROW[glue_type]) for name, glue_type in RAW_COLUM
 FIRST, SECOND = "year=2013/month=01/day=01", "year=2013/month=01/day=02"
 
 Event = dict[str, Any]
-
-
-class FolderS3:
-    """The calls of an S3 client that the job makes, over the folders that Spark reads as buckets."""
-
-    def __init__(self, folders: dict[str, Path]) -> None:
-        self._folders = folders
-        self.after_put: Callable[[], object] = lambda: None
-
-    def get_paginator(self, operation: str) -> "FolderS3":
-        assert operation == "list_objects_v2"
-        return self
-
-    def paginate(self, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:
-        root = self._folders[Bucket]
-        for path in sorted(root.rglob("*")):
-            key = str(path.relative_to(root))
-            if path.is_file() and key.startswith(Prefix):
-                modified = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
-                yield {"Contents": [{"Key": key, "Size": path.stat().st_size, "LastModified": modified}]}
-
-    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
-        path = self._folders[Bucket] / Key
-        if not path.exists():
-            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
-        return {"Body": path.open("rb")}
-
-    def put_object(self, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
-        path = self._folders[Bucket] / Key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(Body)
-        self.after_put()
 
 
 @pytest.fixture(scope="module")
