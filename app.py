@@ -23,6 +23,7 @@ from stacks.catalog_etl import CatalogEtl
 from stacks.data_lake import DataLake
 from stacks.delay_delivery import DelayDelivery
 from stacks.flight_state import FlightState
+from stacks.etl_jobs import EtlJobs
 from stacks.foundation import Foundation
 from stacks.images import Images
 from stacks.monitoring import Monitoring
@@ -99,6 +100,18 @@ class Platform(Stage):
             curated=lake.curated,
             athena_results=lake.athena_results,
             database=lake.database,
+        )
+        EtlJobs(
+            self,
+            "etl-jobs",
+            here,
+            settings.etl_jobs,
+            key=key,
+            raw=lake.raw,
+            curated=lake.curated,
+            features=lake.features,
+            database=lake.database,
+            stream=streaming.stream,
         )
         training = Training(
             self,

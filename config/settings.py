@@ -15,6 +15,7 @@ from stacks.catalog_etl import CatalogEtlOptions
 from stacks.data_lake import DataLakeOptions
 from stacks.delay_delivery import DelayDeliveryOptions
 from stacks.flight_state import FlightStateOptions
+from stacks.etl_jobs import EtlJobsOptions
 from stacks.foundation import FoundationOptions
 from stacks.images import ImagesOptions
 from stacks.monitoring import MonitoringOptions
@@ -53,6 +54,7 @@ class Settings(Options):
     real_time: RealTimeOptions = RealTimeOptions()
     delay_delivery: DelayDeliveryOptions = DelayDeliveryOptions()
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
+    etl_jobs: EtlJobsOptions = EtlJobsOptions()
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()
     stream_scoring: StreamScoringOptions = StreamScoringOptions()
