@@ -22,8 +22,8 @@ from stacks.audit import Audit
 from stacks.catalog_etl import CatalogEtl
 from stacks.data_lake import DataLake
 from stacks.delay_delivery import DelayDelivery
-from stacks.flight_state import FlightState
 from stacks.etl_jobs import EtlJobs
+from stacks.flight_state import FlightState
 from stacks.foundation import Foundation
 from stacks.images import Images
 from stacks.monitoring import Monitoring

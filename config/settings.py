@@ -14,8 +14,8 @@ from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
 from stacks.data_lake import DataLakeOptions
 from stacks.delay_delivery import DelayDeliveryOptions
-from stacks.flight_state import FlightStateOptions
 from stacks.etl_jobs import EtlJobsOptions
+from stacks.flight_state import FlightStateOptions
 from stacks.foundation import FoundationOptions
 from stacks.images import ImagesOptions
 from stacks.monitoring import MonitoringOptions
