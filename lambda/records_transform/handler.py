@@ -1,4 +1,4 @@
-"""Firehose transform: flight events go on to Parquet by day, all else to quarantine with its reason."""
+"""Firehose transform: events of its CONTRACT go on to Parquet by day, all else to quarantine with its reason."""
 
 import base64
 import functools
@@ -10,6 +10,7 @@ from typing import Any
 
 import logic
 import store
+from contract import CONTRACTS
 
 # Kept of the invocation's time to encode and send the answer, up to 6 MB.
 _ANSWER_SECONDS = 10
@@ -26,6 +27,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     A valid event is Ok with its partition keys; a rejected record is Dropped once quarantine holds it, and
     ProcessingFailed if that write failed or had no time, so that Firehose delivers its bytes to the error prefix.
     """
+    contract = CONTRACTS[os.environ["CONTRACT"]]
     prefix = os.environ["QUARANTINE_PREFIX"]
     results: list[dict[str, Any]] = []
     documents: dict[str, bytes] = {}
@@ -33,7 +35,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     for record in event["records"]:
         data = base64.b64decode(record["data"])
-        outcome = logic.parse(data)
+        outcome = logic.parse(data, contract)
         result = {"recordId": record["recordId"], "data": record["data"]}
         results.append(result)
         if isinstance(outcome, logic.Curated):
