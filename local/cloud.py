@@ -40,12 +40,14 @@ class Cloud:
     """One local cloud: a port and a folder for all it writes. Usable as a context that starts and stops it.
 
     Another process can hold the same cloud: everything is read from the folder. With `enforce_iam` a call needs a
-    policy that allows it, as in AWS; this class' own session is the account's root, which may do all.
+    policy that allows it, as in AWS; this class' own session is the account's root, which may do all. With `keep` it
+    can be started again with what it held when it was stopped.
     """
 
     state: Path = tools.ROOT / ".local"
     port: int = field(default_factory=lambda: int(os.environ.get("MILLRACE_PORT", DEFAULT_PORT)))
     enforce_iam: bool = True
+    keep: bool = False
     _supervisor: "subprocess.Popen[bytes] | None" = field(default=None, init=False, repr=False)
 
     def __enter__(self) -> "Cloud":
@@ -129,23 +131,26 @@ class Cloud:
         if not self.healthy():
             raise tools.ToolError(f"No local cloud answers at {self.endpoint}: `python -m local start` first.")
 
-    def start(self, follow_me: bool = False) -> None:
-        """Start an empty cloud and wait until it answers; with `follow_me` it ends when this process does.
+    def start(self, follow_me: bool = False, resume: bool = False) -> None:
+        """Start a cloud and wait until it answers; with `follow_me` it ends when this process does.
+
+        It is empty, or with `resume` has what it held when it was stopped, but for what local/limits.py names.
 
         Raises ToolError when it runs already, a tool or the port is missing, or the server ends at start.
         """
         if self.process():
             raise tools.ToolError(f"A local cloud runs already in {self.state}: `python -m local stop` first.")
         tools.check(self.state, self.port)
-        for name in FOLDERS:
+        for name in ("tmp",) if resume else FOLDERS:
             shutil.rmtree(self.state / name, ignore_errors=True)
-        (self.state / DEPLOYMENT).unlink(missing_ok=True)
+        if not resume:
+            (self.state / DEPLOYMENT).unlink(missing_ok=True)
         (self.state / "tmp").mkdir(parents=True)
-        with self.log.open("w") as log:
+        with self.log.open("a" if resume else "w") as log:
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-m", "local.server", "supervise", *["follow"] * follow_me],
                 cwd=tools.ROOT,
-                env=self.environment() | server.settings(self.port, self.state, self.enforce_iam),
+                env=self.environment() | server.settings(self.port, self.state, self.enforce_iam, self.keep),
                 stdin=subprocess.PIPE if follow_me else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -158,6 +163,12 @@ class Cloud:
                 last = "\n".join(self.log.read_text().splitlines()[-15:])
                 raise tools.ToolError(f"The local cloud did not start; {self.log} ends with:\n{last}")
             time.sleep(0.1)
+
+    def restart(self) -> None:
+        """Stop it and start it again with what it held. Raises ToolError as `start` does."""
+        follow_me = bool(self._supervisor and self._supervisor.stdin)
+        self.stop()
+        self.start(follow_me, resume=True)
 
     def stop(self) -> None:
         """Stop it and every process it started. Does nothing when it isn't running."""

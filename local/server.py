@@ -15,11 +15,12 @@ from pathlib import Path
 from local import tools
 
 LOCK = "cloud.pid"  # in the state folder; the supervisor holds it locked
-STOP_SECONDS = 10
+STOP_SECONDS = 60  # to write down what is kept; without that it takes one
+PAUSE = signal.SIGUSR1  # to the server, before SIGTERM: what reads streams and calls functions stops
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of this process' descendants become its own children
 
 
-def settings(port: int, state: Path, enforce_iam: bool) -> dict[str, str]:
+def settings(port: int, state: Path, enforce_iam: bool, keep: bool) -> dict[str, str]:
     """MiniStack's environment variables. It reads them on import, so they come before its process."""
     return {
         "BIND_HOST": "127.0.0.1",  # its default is every interface
@@ -30,6 +31,8 @@ def settings(port: int, state: Path, enforce_iam: bool) -> dict[str, str]:
         "SFTP_ENABLED": "0",
         "DOCKER_HOST": "unix:///nonexistent",  # it would look for containers of its own, or start some
         "AUTH": str(enforce_iam).lower(),
+        "PERSIST_STATE": str(int(keep)),
+        "S3_PERSIST": str(int(keep)),
         "LAMBDA_EXECUTOR": "local",
         "ATHENA_ENGINE": "duckdb",
         "NODE_PATH": str(tools.ROOT / "node_modules"),  # CDK's own Lambdas find the AWS SDK there, as in AWS's runtime
@@ -53,6 +56,7 @@ def supervise(follow: bool) -> int:
         server = subprocess.Popen([sys.executable, "-m", "local.server"], stdin=subprocess.PIPE, start_new_session=True)
 
         def stop(*_: object) -> None:
+            server.send_signal(PAUSE)
             server.terminate()
             late = threading.Timer(STOP_SECONDS, server.kill)
             late.daemon = True

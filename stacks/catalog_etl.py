@@ -34,6 +34,7 @@ from components.role import ServiceRole
 from schemas import flights
 
 PREFIX = "flights/"
+WEATHER_PREFIX = "weather/"
 REFERENCE_PREFIX = "reference/"
 STATE_PREFIX = "_state/"
 
@@ -103,7 +104,7 @@ class CatalogEtl(Layer):
 
     def _job(self, options: CatalogEtlOptions, key: kms.IKey, raw: s3.IBucket, curated: s3.IBucket) -> GlueJob:
         role = ServiceRole(self, "JobRole", "glue")
-        read_objects(role, raw, PREFIX, REFERENCE_PREFIX)
+        read_objects(role, raw, PREFIX, WEATHER_PREFIX, REFERENCE_PREFIX)
         replace_objects(role, curated, PREFIX, STATE_PREFIX)
         return GlueJob(
             self,
@@ -117,6 +118,7 @@ class CatalogEtl(Layer):
             timeout_minutes=options.timeout_minutes,
             arguments={
                 "raw_path": raw.s3_url_for_object(PREFIX),
+                "weather_path": raw.s3_url_for_object(WEATHER_PREFIX),
                 "reference_path": raw.s3_url_for_object(REFERENCE_PREFIX),
                 "curated_path": curated.s3_url_for_object(PREFIX),
                 "state_path": curated.s3_url_for_object(f"{STATE_PREFIX}flights.json"),
@@ -125,7 +127,7 @@ class CatalogEtl(Layer):
         )
 
     def _workflow(self, options: CatalogEtlOptions, job: GlueJob) -> glue.Workflow:
-        workflow = glue.Workflow(self, "Workflow", description="Curates flights whenever raw ones have arrived")
+        workflow = glue.Workflow(self, "Workflow", description="Curates flights whenever raw events have arrived")
         workflow.add_event_trigger(
             "OnNewRawObjects",
             event_batching_condition=glue.EventBatchingCondition(
@@ -141,11 +143,14 @@ class CatalogEtl(Layer):
         rule = events.Rule(
             self,
             "RawObjectCreated",
-            description="Tells the workflow of each new object of raw flights",
+            description="Tells the workflow of each new object of raw flights or weather",
             event_pattern=events.EventPattern(
                 source=["aws.s3"],
                 detail_type=["Object Created"],
-                detail={"bucket": {"name": [raw.bucket_name]}, "object": {"key": [{"prefix": PREFIX}]}},
+                detail={
+                    "bucket": {"name": [raw.bucket_name]},
+                    "object": {"key": [{"prefix": PREFIX}, {"prefix": WEATHER_PREFIX}]},
+                },
             ),
         )
         before(role, rule)

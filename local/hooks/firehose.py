@@ -5,40 +5,50 @@ BufferSizeInMBs and BufferIntervalInSeconds, and writes one object a partition b
 One rule is ours: once the source has been silent and fully read for IDLE_SECONDS, all that is buffered is flushed;
 AWS's shortest intervals fit a bill, not a demo. Not here: what SUPPORTED doesn't name, which is refused;
 deaggregation, metrics, quotas, what a reshard leaves unread; direct puts and other destinations are MiniStack's.
+Source records are backed up as they came, one after the other with nothing in between, as Firehose concatenates them:
+https://docs.aws.amazon.com/firehose/latest/dev/basic-deliver.html.
 """
 
+import asyncio
 import json
 import logging
-import re
+import os
 import threading
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
+from ministack import app
 from ministack.core.concurrency import spawn_background
-from ministack.core.responses import get_region, new_uuid
+from ministack.core.responses import get_region, new_uuid, request_scope
 from ministack.services import firehose, kinesis, lambda_svc, s3
 
 from local.hooks import Answer, Handler, swap
 from local.hooks.firehose_parquet import Record, to_parquet
+from local.hooks.firehose_settings import (
+    CONVERSION,
+    HINTS,
+    MB,
+    OURS,
+    PARTITION_KEY,
+    backup,
+    buffering,
+    enabled,
+    problem,
+    processor,
+    updated,
+)
+from local.server import PAUSE
 
 IDLE_SECONDS = 3.0
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 5.0
-MB = 1024 * 1024
-HINTS: dict[str, float] = {"SizeInMBs": 5, "IntervalInSeconds": 300}
-PROCESSOR = {"BufferSizeInMBs": "1", "BufferIntervalInSeconds": "60", "NumberOfRetries": "3"}
+NEVER = "9" * 30  # as a sequence number: behind them all, which are digits of this length
 READ_LIMIT = 10_000  # records at once, as GetRecords
-PARTITION_KEY = re.compile(r"!\{partitionKeyFromLambda:([^}]*)\}")
-PROCESSING, CONVERSION = "ProcessingConfiguration", "DataFormatConversionConfiguration"
-PARTITIONING = "DynamicPartitioningConfiguration"
-SUPPORTED = {
-    "RoleARN", "BucketARN", "Prefix", "ErrorOutputPrefix", "BufferingHints", "EncryptionConfiguration",
-    "CloudWatchLoggingOptions", PROCESSING, CONVERSION, PARTITIONING,
-}  # fmt: skip
-NEUTRAL = ("UNCOMPRESSED", "Disabled", "UTC", "", None)  # as if the member were not given
 FAILURES = {  # the service's own words where somebody has captured them: https://github.com/floci-io/floci/issues/3349
     "Lambda.FunctionError": "The Lambda function was successfully invoked but it returned an error result.",
     "Lambda.ProcessingFailedStatus": "ProcessingFailed status set for record",
@@ -47,7 +57,7 @@ FAILURES = {  # the service's own words where somebody has captured them: https:
 }
 log = logging.getLogger("firehose")
 workers: dict[str, "Worker"] = {}  # by delivery stream ARN
-OURS = ("ExtendedS3", "S3")
+Results = dict[Any, dict[str, Any]]  # of a processor, by record id
 Destination = tuple[str | None, Any]  # its type and its configuration
 
 
@@ -58,10 +68,12 @@ class Buffer:
     records: list[Record] = field(default_factory=list)
     size: int = 0
     opened: float = 0.0
+    oldest: str = NEVER  # of the records' sequence numbers
 
     def add(self, record: Record) -> None:
         """Append a record; the first one starts the clock."""
         self.opened = self.opened or time.monotonic()
+        self.oldest = min(self.oldest, record.sequence)
         self.records.append(record)
         self.size += record.size
 
@@ -76,7 +88,11 @@ class Buffer:
 
 
 class Worker:
-    """Delivers one stream. Its buffers belong to its own thread; others only set `ended`."""
+    """Delivers one stream. Its buffers belong to its own thread; others only set `ended`, and stop it for good.
+
+    What it has delivered is kept with the stream as `positions`, once the objects are written: a worker made after a
+    restart reads on from there, so that each record is delivered at least once.
+    """
 
     def __init__(self, stream: dict[str, Any]) -> None:
         self.stream = stream
@@ -84,22 +100,18 @@ class Worker:
         self.batch = Buffer()
         self.partitions: dict[tuple[tuple[str, str], ...], Buffer] = {}
         self.errors: dict[str, Buffer] = {}
+        self.sources = Buffer()  # for the backup
         self.last_read = time.monotonic()
+        self.stopping = threading.Lock()  # held while buffers change, and for ever once stopped
         # LATEST: behind the newest record of each shard. A shard that comes later is read from its start.
         held = {name: shard["records"] for name, shard in self.shards().items()}
-        self.positions = {name: records[-1]["SequenceNumber"] for name, records in held.items() if records}
+        newest = {name: records[-1]["SequenceNumber"] for name, records in held.items() if records}
+        self.positions: dict[str, str] = dict(stream.setdefault("positions", newest))
 
     @property
     def config(self) -> dict[str, Any]:
         """The destination as it is now: an update counts from the next batch and flush."""
         return self.stream["destinations"][0]["config"]
-
-    @property
-    def processor(self) -> dict[str, str]:
-        """The Lambda processor's parameters with AWS's defaults, empty when there is none."""
-        for found in processors(self.config):
-            return PROCESSOR | {item["ParameterName"]: item["ParameterValue"] for item in found["Parameters"]}
-        return {}
 
     def shards(self) -> dict[str, Any]:
         """The source's shards by name; none once it is deleted."""
@@ -118,49 +130,64 @@ class Worker:
         while self.turn():
             continue
 
+    def stop(self) -> None:
+        """Write what is processed; the worker's thread then waits for ever, and what is not processed is read again."""
+        self.stopping.acquire()
+        try:
+            self.flush(everything=True)
+        except Exception:
+            log.exception("Firehose %s: a last delivery failed and is read again", self.stream["name"])
+
     def turn(self) -> bool:
         """Read once, process and write what is due; whether there may be more to read."""
-        records = list(self.read())
-        for record in records:
-            self.batch.add(record)
-            self.last_read = time.monotonic()
+        with self.stopping:
+            records = list(self.read())
+            for record in records:
+                self.batch.add(record)
+                self.last_read = time.monotonic()
+                if backup(self.config):
+                    self.sources.add(record)
         idle = not records and (self.ended.is_set() or time.monotonic() - self.last_read >= IDLE_SECONDS)
-        given = self.processor or {"BufferSizeInMBs": "inf", "BufferIntervalInSeconds": "0"}
+        given = processor(self.config) or {"BufferSizeInMBs": "inf", "BufferIntervalInSeconds": "0"}
         hints = {name: float(given[f"Buffer{name}"]) for name in HINTS}
         while self.batch.due(hints) or (idle and self.batch.records):
             self.process(hints["SizeInMBs"] * MB)
-        self.flush(everything=idle)
+        with self.stopping:
+            self.flush(everything=idle)
         return bool(records)
 
     def read(self) -> Iterator[Record]:
         """The next records of every shard, each shard's in its order."""
         for name, shard in list(self.shards().items()):
-            held, position = shard["records"], self.positions.get(name)
-            start = len(held)
-            while start and held[start - 1]["SequenceNumber"] != position:
-                start -= 1
+            held = shard["records"]
+            start = bisect_right(held, self.positions.get(name, ""), key=itemgetter("SequenceNumber"))
             for record in held[start : start + READ_LIMIT]:
                 self.positions[name] = record["SequenceNumber"]
                 yield Record(record["Data"], int(record["ApproximateArrivalTimestamp"] * 1000), self.positions[name])
 
     def process(self, limit: float) -> None:
-        """Invoke the processor with what fits of the batch; place or refuse each record by its result."""
+        """Invoke the processor with what fits of the batch, and sort its records by what it says."""
         named: dict[str, Record] = {}
         for index, record in enumerate(self.batch.records):
             limit -= record.size
             if named and limit < 0:
                 break
             named[f"{index:049d}"] = record
-        processor = self.processor
-        attempts, results = self.invoke(processor, named) if processor else (1, {})
+        function = processor(self.config)
+        attempts, results = self.invoke(function, named) if function else (1, {})
+        with self.stopping:
+            self.sort(named, function, attempts, results)
+
+    def sort(self, named: dict[str, Record], function: dict[str, str], attempts: int, results: Results | None) -> None:
+        """Take a processed batch off what waits; place or refuse each record by its result."""
         rest, self.batch = self.batch.records[len(named) :], Buffer()
         for record in rest:
             self.batch.add(record)
-        about = {"attemptsMade": attempts, "lambdaArn": processor.get("LambdaArn")}
+        about = {"attemptsMade": attempts, "lambdaArn": function.get("LambdaArn")}
         for name, record in named.items():
             result = (results or {}).get(name, {})
             outcome, data = result.get("result"), result.get("data")
-            if not processor:
+            if not function:
                 self.place(record, {}, {})
             elif outcome == "Ok" and isinstance(data, str):
                 keys = (result.get("metadata") or {}).get("partitionKeys") or {}
@@ -172,9 +199,7 @@ class Worker:
             elif outcome != "Dropped":
                 self.refuse(record, "Lambda.InvalidReturnFormat" if result else "Lambda.MissingRecordId", about)
 
-    def invoke(
-        self, processor: dict[str, str], batch: dict[str, Record]
-    ) -> tuple[int, dict[Any, dict[str, Any]] | None]:
+    def invoke(self, lambda_: dict[str, str], batch: dict[str, Record]) -> tuple[int, Results | None]:
         """Call the Lambda: (attempts made, results by record id, None when every attempt failed)."""
         event = {
             "invocationId": new_uuid(),
@@ -186,9 +211,9 @@ class Worker:
                 for name, record in batch.items()
             ],
         }
-        attempts = 1 + int(processor["NumberOfRetries"])
+        attempts = 1 + int(lambda_["NumberOfRetries"])
         for attempt in range(1, attempts + 1):
-            name, qualifier = lambda_svc._resolve_name_and_qualifier(processor["LambdaArn"])
+            name, qualifier = lambda_svc._resolve_name_and_qualifier(lambda_["LambdaArn"])
             function, _ = lambda_svc._get_func_record_for_qualifier(name, qualifier)
             answer = lambda_svc._execute_function(function, event) if function else {"error": True}
             body = answer.get("body")
@@ -231,7 +256,10 @@ class Worker:
         self.errors.setdefault(kind, Buffer()).add(record._replace(data=line))
 
     def flush(self, everything: bool) -> None:
-        """Write the buffers that are due, or all. One whose write fails stays for the next attempt."""
+        """Write the buffers that are due, or all. One whose write fails stays for the next attempt.
+
+        Then everything before the oldest record that is still here counts as delivered.
+        """
         config, hints = self.config, buffering(self.config)
         for partition, buffer in list(self.partitions.items()):
             if everything or buffer.due(hints):
@@ -240,23 +268,32 @@ class Worker:
         for kind, buffer in list(self.errors.items()):
             if everything or buffer.due(hints):
                 prefix = config.get("ErrorOutputPrefix") or f"{config.get('Prefix') or ''}{kind}/"
-                self.write(prefix, {"!{firehose:error-output-type}": kind}, buffer, buffer.joined())
+                self.write(config, prefix, {"!{firehose:error-output-type}": kind}, buffer, buffer.joined())
                 del self.errors[kind]
+        if (copy := backup(config)) and self.sources.records and (everything or self.sources.due(buffering(copy))):
+            self.write(copy, copy.get("Prefix") or "", {}, self.sources, self.sources.joined())
+            self.sources = Buffer()
+        held = [self.batch, self.sources, *self.partitions.values(), *self.errors.values()]
+        before = f"{int(min(buffer.oldest for buffer in held)) - 1:030d}"
+        self.stream["positions"] = {name: min(position, before) for name, position in self.positions.items()}
 
     def deliver(self, keys: dict[str, str], buffer: Buffer) -> None:
         """Write one partition, as Parquet when conversion is on; what doesn't convert goes to the errors."""
-        prefix = self.config.get("Prefix") or ""
-        if not enabled(self.config, CONVERSION):
-            self.write(prefix, keys, buffer, buffer.joined())
+        config = self.config
+        prefix = config.get("Prefix") or ""
+        if not enabled(config, CONVERSION):
+            self.write(config, prefix, keys, buffer, buffer.joined())
             return
-        body, failed = to_parquet(self.config[CONVERSION], buffer.records)
+        body, failed = to_parquet(config[CONVERSION], buffer.records)
         if body:
-            self.write(prefix, keys, buffer, body, ".parquet")
+            self.write(config, prefix, keys, buffer, body, ".parquet")
         for record, error in failed:
             self.refuse(record, error.code, {"sequenceNumber": record.sequence}, error.message)
 
-    def write(self, prefix: str, values: dict[str, str], buffer: Buffer, body: bytes, extension: str = "") -> None:
-        """Put one object, named as Firehose does with `values` for the prefix's expressions.
+    def write(
+        self, config: dict[str, Any], prefix: str, values: dict[str, str], buffer: Buffer, body: bytes, suffix: str = ""
+    ) -> None:
+        """Put one object in the bucket of `config`, named as Firehose does with `values` for the prefix's expressions.
 
         Raises RuntimeError when S3 refuses it.
         """
@@ -267,56 +304,11 @@ class Worker:
         first = time.gmtime(min(record.arrival for record in buffer.records) / 1000)
         when = firehose._java_time("yyyy-MM-dd-HH-mm-ss", first)
         name = f"{self.stream['name']}-{self.stream['version']}-{when}-{new_uuid()}"
-        key = firehose._evaluate_prefix(prefix, first) + name + extension
-        bucket = firehose._s3_bucket_from_arn(self.config["BucketARN"])
+        key = firehose._evaluate_prefix(prefix, first) + name + suffix
+        bucket = firehose._s3_bucket_from_arn(config["BucketARN"])
         status, _, answer = s3._put_object(bucket, key, body, {"content-type": "application/octet-stream"})
         if status >= 300:
             raise RuntimeError(f"S3 refused s3://{bucket}/{key}: {answer.decode(errors='replace')}")
-
-
-def enabled(config: dict[str, Any], name: str) -> bool:
-    """Whether a part of a destination is on: AWS takes one without `Enabled` as enabled."""
-    return bool(config.get(name)) and config[name].get("Enabled", True)
-
-
-def processors(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """A destination's processors that are on."""
-    return config[PROCESSING].get("Processors", []) if enabled(config, PROCESSING) else []
-
-
-def buffering(config: dict[str, Any]) -> dict[str, float]:
-    """A destination's BufferingHints with AWS's defaults."""
-    large = enabled(config, CONVERSION) or enabled(config, PARTITIONING)
-    given = {name: int(value) for name, value in (config.get("BufferingHints") or {}).items()}
-    return HINTS | ({"SizeInMBs": 128} if large else {}) | given
-
-
-def unsupported(config: dict[str, Any]) -> list[str]:
-    """The names of what a destination asks for and isn't in the local cloud."""
-    conversion = config.get(CONVERSION) or {}
-    formats = {
-        **conversion.get("InputFormatConfiguration", {}).get("Deserializer", {}),
-        **conversion.get("OutputFormatConfiguration", {}).get("Serializer", {}),
-    }
-    return [
-        *(name for name, value in config.items() if name not in SUPPORTED and value not in NEUTRAL),
-        *(found["Type"] for found in processors(config) if found["Type"] != "Lambda"),
-        *(name for name, options in formats.items() if name not in ("OpenXJsonSerDe", "ParquetSerDe") or options),
-    ]
-
-
-def problem(config: dict[str, Any]) -> str | None:
-    """Why a destination is refused: it isn't supported here, or would fail on AWS. None when it is sound."""
-    prefix, partitioning = config.get("Prefix") or "", enabled(config, PARTITIONING)
-    if unknown := unsupported(config):
-        return f"{', '.join(unknown)}: not in the local cloud"
-    if (partitioning or enabled(config, CONVERSION)) and buffering(config)["SizeInMBs"] < 64:
-        return "BufferingHints.SizeInMBs must be at least 64 for data format conversion and Dynamic Partitioning."
-    if "!{" in prefix and not config.get("ErrorOutputPrefix"):
-        return "ErrorOutputPrefix cannot be null or empty when Prefix contains expressions."
-    if partitioning != bool(PARTITION_KEY.search(prefix)):
-        return "Prefix must contain partitionKey namespaces when Dynamic Partitioning is enabled, and only then."
-    return None
 
 
 def checked(original: Callable[..., Destination]) -> Callable[..., Destination]:
@@ -331,6 +323,36 @@ def checked(original: Callable[..., Destination]) -> Callable[..., Destination]:
     return resolve
 
 
+def start(stream: dict[str, Any]) -> None:
+    """Start a delivery stream's worker."""
+    worker = workers[stream["arn"]] = Worker(stream)
+    spawn_background(worker.run, thread_name=f"firehose-{stream['name']}")
+
+
+def resume(original: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """After a restart, when functions can reach the server: start a worker for each delivery stream that was kept.
+
+    At PAUSE, while functions still can, stop them all.
+    """
+
+    async def ready() -> None:
+        asyncio.get_running_loop().add_signal_handler(PAUSE, stop)
+        await app._wait_for_port(int(os.environ["GATEWAY_PORT"]))
+        for (account, region, _), stream in firehose._streams.all_items():
+            if stream["arn"] not in workers and stream["kinesis_source"] and stream["destinations"][0]["type"] in OURS:
+                with request_scope(account, region):
+                    start(stream)
+        await original()
+
+    return ready
+
+
+def stop() -> None:
+    """Stop every worker."""
+    for worker in workers.values():
+        worker.stop()
+
+
 def create(original: Handler) -> Handler:
     """CreateDeliveryStream: start the stream's worker."""
 
@@ -341,9 +363,7 @@ def create(original: Handler) -> Handler:
             return firehose._invalid(str(refused))
         answer = original(data)
         if kind in OURS and answer[0] < 300 and data.get("DeliveryStreamType") == "KinesisStreamAsSource":
-            stream = firehose._streams[data["DeliveryStreamName"]]
-            worker = workers[stream["arn"]] = Worker(stream)
-            spawn_background(worker.run, thread_name=f"firehose-{stream['name']}")
+            start(firehose._streams[data["DeliveryStreamName"]])
         return answer
 
     return call
@@ -355,9 +375,31 @@ def update(original: Handler) -> Handler:
     def call(data: dict[str, Any]) -> Answer:
         stream = firehose._streams.get(data["DeliveryStreamName"])
         kind, change = firehose._resolve_dest_update_config(data)
-        if stream and kind in OURS and (refused := problem(stream["destinations"][0]["config"] | change)):
-            return firehose._invalid(refused)
+        if stream and kind in OURS:
+            before = stream["destinations"][0]["config"]
+            after = updated(before, change)
+            if refused := problem(after) or (
+                "S3BackupMode cannot be disabled." if backup(before) and not backup(after) else ""
+            ):
+                return firehose._invalid(refused)
+            data |= {f"{kind}DestinationUpdate": after}
         return original(data)
+
+    return call
+
+
+def describe(original: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A destination's description: with its backup, which MiniStack leaves out."""
+
+    def call(destination: dict[str, Any]) -> dict[str, Any]:
+        description = original(destination)
+        if destination["type"] in OURS and (copy := backup(destination["config"])):
+            description[f"{destination['type']}DestinationDescription"]["S3BackupDescription"] = {
+                "BufferingHints": HINTS,
+                "CompressionFormat": "UNCOMPRESSED",
+                **copy,
+            }
+        return description
 
     return call
 
@@ -379,6 +421,8 @@ def install() -> None:
     """Put the workers behind MiniStack's Firehose API."""
     swap(firehose, "ingest_from_kinesis_source", lambda _original: lambda *_: None)  # the workers read for themselves
     swap(firehose, "_resolve_dest_type_and_config", checked)  # of a request to create, and of templates
+    swap(firehose, "_dest_description", describe)
+    swap(app, "_run_ready_scripts", resume)
     for name, action, make in (
         ("_create_delivery_stream", "CreateDeliveryStream", create),
         ("_update_destination", "UpdateDestination", update),

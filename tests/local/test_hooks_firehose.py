@@ -3,7 +3,6 @@
 import io
 import json
 import time
-import zipfile
 from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
@@ -12,30 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local.delivery import HANDLER, ROLE, created, eventually, objects, stream
+
 pytestmark = pytest.mark.local
 
-ROLE = "arn:aws:iam::000000000000:role/delivery"
-HANDLER = """
-import base64, json
-
-def handler(event, context):
-    answers = []
-    for record in event["records"]:
-        answer = {"recordId": record["recordId"], "result": "Ok"}
-        data = json.loads(base64.b64decode(record["data"]))
-        if data.get("kind") == "crash":
-            raise RuntimeError("on purpose")
-        if data.get("kind") in ("Dropped", "ProcessingFailed"):
-            answer["result"] = data["kind"]
-        elif data.get("kind") == "lost":
-            continue
-        else:
-            answer["data"] = base64.b64encode((json.dumps(data) + "\\n").encode()).decode()
-            if "day" in data:
-                answer["metadata"] = {"partitionKeys": {"day": data["day"]}}
-        answers.append(answer)
-    return {"records": answers}
-"""
 COLUMNS = [("id", "int"), ("delay", "double"), ("name", "string"), ("seen", "timestamp"), ("tags", "array<string>")]
 PREFIX = "flights/day=!{partitionKeyFromLambda:day}/"
 ERRORS = "errors/!{firehose:error-output-type}/"
@@ -46,6 +25,7 @@ PARQUET = {
     "SchemaConfiguration": {"DatabaseName": "firehose", "TableName": "raw", "RoleARN": ROLE},
 }
 ORC = PARQUET | {"OutputFormatConfiguration": {"Serializer": {"OrcSerDe": {}}}}
+BACKUP = {"RoleARN": ROLE, "BucketARN": "arn:aws:s3:::firehose-raw", "Prefix": "source/"}
 DESTINATION: dict[str, Any] = {
     "RoleARN": ROLE,
     "BucketARN": "arn:aws:s3:::firehose-raw",
@@ -54,66 +34,38 @@ DESTINATION: dict[str, Any] = {
     "BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 60},
     "DynamicPartitioningConfiguration": {"Enabled": True},
     "DataFormatConversionConfiguration": PARQUET,
+    "S3BackupMode": "Enabled",
+    "S3BackupConfiguration": BACKUP,
 }
-
-
-def objects(client: Any, prefix: str) -> dict[str, bytes]:
-    """The bodies of firehose-raw's objects below a prefix, by key."""
-    s3 = client("s3")
-    found = s3.list_objects_v2(Bucket="firehose-raw", Prefix=prefix).get("Contents", [])
-    return {item["Key"]: s3.get_object(Bucket="firehose-raw", Key=item["Key"])["Body"].read() for item in found}
-
-
-def eventually(found: Callable[[], Any], seconds: float = 20) -> Any:
-    """The first result that counts as true."""
-    deadline = time.monotonic() + seconds
-    while not (result := found()):
-        assert time.monotonic() < deadline, "nothing was delivered"
-        time.sleep(0.1)
-    return result
+GOOD = [
+    {"id": i, "delay": i if i % 2 else i / 4, "name": f"f{i}", "seen": "2013-01-05 05:00:00", "tags": ["a"],
+     "extra": 1, "day": f"0{1 + i % 3}"} for i in range(3000)
+]  # fmt: skip
+BAD = [{"kind": "Dropped"}, {"kind": "ProcessingFailed"}, {"kind": "lost"}, {"id": 1}, {"id": 2.5, "day": "01"}]
+SENT = [json.dumps(record).encode() for record in [*GOOD[:1500], *BAD, *GOOD[1500:]]]
 
 
 @pytest.fixture(scope="module")
 def source(client: Callable[[str], Any]) -> dict[str, Any]:
     """A stream of two shards, a processor, a table and a bucket; the settings of a delivery stream on them."""
-    code = io.BytesIO()
-    with zipfile.ZipFile(code, "w") as archive:
-        archive.writestr("handler.py", HANDLER)
-    function = client("lambda").create_function(
-        FunctionName="transform", Runtime="python3.12", Handler="handler.handler", Role=ROLE, Timeout=60,
-        Code={"ZipFile": code.getvalue()},
-    )  # fmt: skip
     client("s3").create_bucket(Bucket="firehose-raw")
     client("glue").create_database(DatabaseInput={"Name": "firehose"})
     columns = [{"Name": name, "Type": kind} for name, kind in COLUMNS]
     client("glue").create_table(
         DatabaseName="firehose", TableInput={"Name": "raw", "StorageDescriptor": {"Columns": columns}}
     )
-    client("kinesis").create_stream(StreamName="events", ShardCount=2)
-    arn = client("kinesis").describe_stream_summary(StreamName="events")["StreamDescriptionSummary"]["StreamARN"]
+    settings = stream(client, "events", shards=2)
     client("kinesis").put_record(StreamName="events", Data=b"before", PartitionKey="a")
-    parameters = {"LambdaArn": function["FunctionArn"], "NumberOfRetries": "1", "BufferSizeInMBs": "0.2"}
-    listed = [{"ParameterName": name, "ParameterValue": value} for name, value in parameters.items()]
-    processing = {"Enabled": True, "Processors": [{"Type": "Lambda", "Parameters": listed}]}
-    return {
-        "DeliveryStreamType": "KinesisStreamAsSource",
-        "KinesisStreamSourceConfiguration": {"KinesisStreamARN": arn, "RoleARN": ROLE},
-        "ExtendedS3DestinationConfiguration": DESTINATION | {"ProcessingConfiguration": processing},
-    }
+    processing = created(client, "transform", HANDLER)
+    return settings | {"ExtendedS3DestinationConfiguration": DESTINATION | {"ProcessingConfiguration": processing}}
 
 
 @pytest.fixture(scope="module")
 def delivered(client: Callable[[str], Any], source: dict[str, Any]) -> dict[str, bytes]:
     """What a delivery stream makes of 3,000 good records on three days and some that aren't."""
     client("firehose").create_delivery_stream(DeliveryStreamName="delivery", **source)
-    good = [
-        {"id": i, "delay": i if i % 2 else i / 4, "name": f"f{i}", "seen": "2013-01-05 05:00:00", "tags": ["a"],
-         "extra": 1, "day": f"0{1 + i % 3}"} for i in range(3000)
-    ]  # fmt: skip
-    bad = [{"kind": "Dropped"}, {"kind": "ProcessingFailed"}, {"kind": "lost"}, {"id": 1}, {"id": 2.5, "day": "01"}]
-    bodies = [json.dumps(record).encode() for record in [*good[:1500], *bad, *good[1500:]]]
-    for start in range(0, len(bodies), 500):
-        batch = [{"Data": body, "PartitionKey": str(hash(body))} for body in bodies[start : start + 500]]
+    for start in range(0, len(SENT), 500):
+        batch = [{"Data": body, "PartitionKey": str(hash(body))} for body in SENT[start : start + 500]]
         client("kinesis").put_records(StreamName="events", Records=batch)
     eventually(lambda: objects(client, "errors/format-conversion-failed/"))
     return objects(client, "")
@@ -148,14 +100,56 @@ def test_failures_keep_the_record_under_the_error_prefix(delivered: dict[str, by
     assert line["lastErrorCode"] == "DataFormatConversion.MalformedData"
 
 
+def test_source_records_are_backed_up_as_they_came(client: Callable[[str], Any], delivered: dict[str, bytes]) -> None:
+    """Every record, refused or not, is there once, with nothing added between two; and the API tells where."""
+    ((key, body),) = ((key, body) for key, body in delivered.items() if key.startswith("source/"))
+    assert key.startswith(time.strftime("source/%Y/%m/", time.gmtime()))
+    assert len(body) == sum(map(len, SENT))
+    assert sorted(body.replace(b"}{", b"}\n{").splitlines()) == sorted(SENT)
+    described = client("firehose").describe_delivery_stream(DeliveryStreamName="delivery")
+    told = described["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"]
+    assert told["S3BackupMode"] == "Enabled"
+    assert told["S3BackupDescription"].items() >= BACKUP.items()
+
+
+@pytest.mark.usefixtures("source")
+def test_two_delivery_streams_side_by_side(client: Callable[[str], Any]) -> None:
+    """Each reads its own stream, calls its own function and writes under its own prefix."""
+    kinesis = client("kinesis")
+    for name in ("flights", "weather"):
+        code = HANDLER.replace("data = json.loads(", f'data = {{"by": "{name}"}} | json.loads(')
+        destination: dict[str, Any] = {
+            "RoleARN": ROLE,
+            "BucketARN": "arn:aws:s3:::firehose-raw",
+            "Prefix": f"both/{name}/",
+        }
+        destination |= {"ProcessingConfiguration": created(client, f"transform-{name}", code)}
+        settings = stream(client, name, shards=1) | {"ExtendedS3DestinationConfiguration": destination}
+        client("firehose").create_delivery_stream(DeliveryStreamName=name, **settings)
+    for batch in range(10):
+        for name in ("flights", "weather"):
+            bodies = [json.dumps({"of": name, "n": batch * 100 + i}).encode() for i in range(100)]
+            records = [{"Data": body, "PartitionKey": "a"} for body in bodies]
+            kinesis.put_records(StreamName=name, Records=records)
+
+    def rows() -> list[Any]:
+        return [json.loads(line) for body in objects(client, "both/").values() for line in body.splitlines()]
+
+    eventually(lambda: len(rows()) >= 2000)
+    sent = [{"by": name, "of": name, "n": n} for name in ("flights", "weather") for n in range(1000)]
+    assert sorted(rows(), key=lambda row: (row["by"], row["n"])) == sent
+    assert all(key.split("/")[1].encode() in body for key, body in objects(client, "both/").items())
+    for name in ("flights", "weather"):
+        client("firehose").delete_delivery_stream(DeliveryStreamName=name)
+
+
 def test_update_retries_and_delete(
     client: Callable[[str], Any], source: dict[str, Any], delivered: dict[str, bytes]
 ) -> None:
     """An updated prefix counts from the next flush; a failed invocation is retried; deleting flushes what is held."""
     firehose, kinesis = client("firehose"), client("kinesis")
-    plain = {key: value for key, value in source["ExtendedS3DestinationConfiguration"].items()
-             if key not in ("DynamicPartitioningConfiguration", "DataFormatConversionConfiguration")}  # fmt: skip
-    plain |= {"Prefix": "before/"}
+    kept = ("RoleARN", "BucketARN", "ErrorOutputPrefix", "BufferingHints", "ProcessingConfiguration")
+    plain = {name: source["ExtendedS3DestinationConfiguration"][name] for name in kept} | {"Prefix": "before/"}
     firehose.create_delivery_stream(
         DeliveryStreamName="plain", **source | {"ExtendedS3DestinationConfiguration": plain}
     )
@@ -197,7 +191,7 @@ def sound(client: Callable[[str], Any], source: dict[str, Any]) -> dict[str, str
         ({"ErrorOutputPrefix": ""}, "ErrorOutputPrefix cannot be null or empty"),
         ({"Prefix": "flights/"}, "must contain partitionKey namespaces"),
         ({"DynamicPartitioningConfiguration": {"Enabled": False}}, "when Dynamic Partitioning is enabled, and only"),
-        ({"S3BackupMode": "Enabled", "CompressionFormat": "GZIP"}, "S3BackupMode, CompressionFormat: not in the local"),
+        ({"CompressionFormat": "GZIP", "CustomTimeZone": "CET"}, "CompressionFormat, CustomTimeZone: not in the local"),
         ({"DataFormatConversionConfiguration": ORC}, "OrcSerDe: not in the local cloud"),
     ],
 )
@@ -216,6 +210,24 @@ def test_refuses_what_would_not_work(
     assert refused.value.response["Error"]["Code"] == "InvalidArgumentException"
 
 
+@pytest.mark.parametrize(
+    ("mode", "change", "message"),
+    [
+        ("Enabled", {"CompressionFormat": "GZIP"}, r"S3BackupConfiguration\.CompressionFormat: not in the local cloud"),
+        ("Enabled", {"Prefix": "source/!{timestamp:yyyy}/"}, "ErrorOutputPrefix cannot be null or empty"),
+        ("Enabled", {"Prefix": PREFIX, "ErrorOutputPrefix": ERRORS}, "cannot contain partitionKey namespaces"),
+        ("Disabled", {}, "S3BackupMode cannot be disabled"),
+    ],
+)
+def test_refuses_a_backup_that_would_not_work(
+    client: Callable[[str], Any], sound: dict[str, str], mode: str, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ClientError, match=message):
+        client("firehose").update_destination(
+            **sound, ExtendedS3DestinationUpdate={"S3BackupMode": mode, "S3BackupUpdate": change}
+        )
+
+
 def test_an_update_of_a_stack_is_refused_likewise(deploy_stack: Callable[..., Any]) -> None:
     def template(**destination: Any) -> dict[str, Any]:
         given = {"RoleARN": ROLE, "BucketARN": "arn:aws:s3:::firehose-raw", **destination}
@@ -223,5 +235,5 @@ def test_an_update_of_a_stack_is_refused_likewise(deploy_stack: Callable[..., An
         return {"Resources": {"Delivery": {"Type": "AWS::KinesisFirehose::DeliveryStream", "Properties": properties}}}
 
     deploy_stack("delivery", template(Prefix="before/"))
-    with pytest.raises(AssertionError, match="S3BackupMode: not in the local cloud"):
+    with pytest.raises(AssertionError, match="S3BackupConfiguration with a BucketARN is needed"):
         deploy_stack("delivery", template(S3BackupMode="Enabled"))

@@ -1,0 +1,79 @@
+"""A local cloud stopped and started again, with a producer that goes on sending: nothing acknowledged is lost."""
+
+import itertools
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from typing import Any
+
+import pytest
+
+from local import tools
+from local.cloud import Cloud
+from producers.kinesis import Record, StreamProducer
+from tests.local.delivery import BUCKET, HANDLER, ROLE, created, eventually, objects, stream
+
+pytestmark = pytest.mark.local
+SMALL = {"BufferSizeInMBs": "0.01", "BufferIntervalInSeconds": "1"}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud that keeps what it holds, with a delivery stream."""
+    with Cloud(tmp_path_factory.mktemp("kept"), tools.free_port(), enforce_iam=False, keep=True) as cloud:
+        client = cloud.session().client
+        client("s3").create_bucket(Bucket=BUCKET)
+        destination: dict[str, Any] = {"RoleARN": ROLE, "BucketARN": f"arn:aws:s3:::{BUCKET}", "Prefix": "out/"}
+        destination["ProcessingConfiguration"] = created(client, "transform", HANDLER, **SMALL)
+        settings = stream(client, "events", shards=1) | {"ExtendedS3DestinationConfiguration": destination}
+        client("firehose").create_delivery_stream(DeliveryStreamName="delivery", **settings)
+        yield cloud
+
+
+@pytest.mark.requirement("str-kds")
+def test_a_restart_loses_no_record(kept: Cloud) -> None:
+    """What a producer that goes on sending had acknowledged is delivered, once, but for batches put twice."""
+    client = kept.session().client
+    ended = threading.Event()
+    acknowledged: list[str] = []
+
+    def records() -> Iterator[Record]:
+        for number in itertools.count():
+            if number % 500 == 0 and ended.wait(0.05):
+                return
+            yield Record(str(number), date(2013, 1, 1), "a", json.dumps({"n": number}).encode(), "good")
+
+    producer = StreamProducer(
+        client("kinesis"),
+        "events",
+        acknowledged=lambda taken: acknowledged.extend(record.event_id for record in taken),
+        refuse=lambda record: pytest.fail(f"{record} was refused"),
+    )
+    with ThreadPoolExecutor() as pool:
+        sending = pool.submit(producer.send, records())
+        eventually(lambda: len(acknowledged) > 10_000)
+        kept.restart()
+        before = len(acknowledged)
+        eventually(lambda: len(acknowledged) > before + 5_000)
+        ended.set()
+        progress = sending.result()
+
+    def delivered() -> Counter[str]:
+        lines = [line for body in objects(client, "out/").values() for line in body.splitlines()]
+        return Counter(str(json.loads(line)["n"]) for line in lines)
+
+    assert progress.sent == len(acknowledged) == len(set(acknowledged))
+    eventually(lambda: len(delivered()) >= progress.sent)
+    assert delivered().keys() == set(acknowledged)
+    assert delivered().total() - progress.sent <= progress.retried
+    assert not [key for key in objects(client, "out/") if "processing-failed" in key]
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_start_without_resume_is_empty(kept: Cloud) -> None:
+    kept.stop()
+    kept.start(follow_me=True)
+    assert kept.session().client("kinesis").list_streams()["StreamNames"] == []
