@@ -13,6 +13,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from components.parquet_table import CataloguedTable, read_tables
 from components.permissions import allow, allow_any_of, before, decrypt, read_objects
 from components.role import ServiceRole
 
@@ -75,7 +76,6 @@ class Crawler(glue.CfnCrawler):
 
     def _allow_tables(self, database: glue.IDatabase, prefix: str) -> None:
         """Let it find and add tables whose names begin with `prefix`."""
-        catalog = Stack.of(self).format_arn(service="glue", resource="catalog")
         tables = Stack.of(self).format_arn(
             service="glue", resource="table", resource_name=f"{database.database_name}/{prefix}*"
         )
@@ -83,7 +83,7 @@ class Crawler(glue.CfnCrawler):
             self.own_role,
             "the tables that it finds, all with its prefix",
             [*_FIND, *_ADD_PARTITIONS, *_ADD_TABLES],
-            catalog,
+            _catalog(self),
             database.database_arn,
             tables,
             finding=rf".*:table/.*/{prefix}\*",
@@ -91,9 +91,10 @@ class Crawler(glue.CfnCrawler):
 
 
 class FolderCrawler(Crawler):
-    """One table a folder directly below each of `folders` of a bucket, or with `each` one table a folder of them.
+    """One table for each of `folders` of a bucket, whose subfolders are its partitions.
 
-    With `new_folders_only` a later crawl adds partitions and nothing else, so the first has to find data.
+    With `new_folders_only` a later crawl adds partitions and nothing else, so the first has to find data:
+    https://docs.aws.amazon.com/glue/latest/dg/incremental-crawls.html
     """
 
     def __init__(
@@ -105,7 +106,6 @@ class FolderCrawler(Crawler):
         folders: Sequence[str],
         database: glue.IDatabase,
         prefix: str,
-        key: kms.IKey,
         **rest: Any,
     ) -> None:
         super().__init__(
@@ -113,7 +113,6 @@ class FolderCrawler(Crawler):
             construct_id,
             database=database,
             prefix=prefix,
-            key=key,
             targets=glue.CfnCrawler.TargetsProperty(
                 s3_targets=[
                     glue.CfnCrawler.S3TargetProperty(path=bucket.s3_url_for_object(folder)) for folder in folders
@@ -142,30 +141,22 @@ class PartitionCrawler(Crawler):
         scope: Construct,
         construct_id: str,
         *,
-        tables: Mapping[glue.ITable, tuple[s3.IBucket, str]],
+        tables: Sequence[CataloguedTable],
         database: glue.IDatabase,
-        key: kms.IKey,
         **rest: Any,
     ) -> None:
+        names = [each.table.table_name for each in tables]
+        target = glue.CfnCrawler.CatalogTargetProperty(database_name=database.database_name, tables=names)
         super().__init__(
             scope,
             construct_id,
             database=database,
-            key=key,
-            targets=glue.CfnCrawler.TargetsProperty(
-                catalog_targets=[
-                    glue.CfnCrawler.CatalogTargetProperty(
-                        database_name=database.database_name, tables=[table.table_name for table in tables]
-                    )
-                ]
-            ),
+            targets=glue.CfnCrawler.TargetsProperty(catalog_targets=[target]),
             **rest,
         )
-        catalog = Stack.of(self).format_arn(service="glue", resource="catalog")
-        owned = [table.table_arn for table in tables]
-        allow(self.own_role, [*_FIND, *_ADD_PARTITIONS], catalog, database.database_arn, *owned)
-        for bucket, folder in tables.values():
-            read_objects(self.own_role, bucket, folder)
+        read_tables(self.own_role, database, *tables)
+        owned = [each.table.table_arn for each in tables]
+        allow(self.own_role, _ADD_PARTITIONS, _catalog(self), database.database_arn, *owned)
 
 
 class DatabaseCrawler(Crawler):
@@ -181,7 +172,6 @@ class DatabaseCrawler(Crawler):
         secret_arn: str | None,
         database: glue.IDatabase,
         prefix: str,
-        key: kms.IKey,
         **rest: Any,
     ) -> None:
         super().__init__(
@@ -189,22 +179,18 @@ class DatabaseCrawler(Crawler):
             construct_id,
             database=database,
             prefix=prefix,
-            key=key,
             targets=glue.CfnCrawler.TargetsProperty(
                 jdbc_targets=[glue.CfnCrawler.JdbcTargetProperty(connection_name=connection, path=path)]
             ),
             **rest,
         )
         self._allow_tables(database, prefix)
-        arn = Stack.of(self).format_arn
-        allow(
-            self.own_role,
-            ["glue:GetConnection"],
-            arn(service="glue", resource="catalog"),
-            arn(service="glue", resource="connection", resource_name=connection),
-        )
-        allow_any_of(
-            self.own_role, "Glue names the network interface that it makes", _NETWORK, "*", finding=r"\*"
-        )
+        own = Stack.of(self).format_arn(service="glue", resource="connection", resource_name=connection)
+        allow(self.own_role, ["glue:GetConnection"], _catalog(self), own)
+        allow_any_of(self.own_role, "Glue names the network interface that it makes", _NETWORK, "*", finding=r"\*")
         if secret_arn:
             allow(self.own_role, ["secretsmanager:GetSecretValue"], secret_arn)
+
+
+def _catalog(crawler: Crawler) -> str:
+    return Stack.of(crawler).format_arn(service="glue", resource="catalog")

@@ -1,13 +1,13 @@
 """Cleaning by people who don't write code: a DataBrew project over a catalogued table, and the job that repeats it."""
 
-from aws_cdk import Aws, Stack
+from aws_cdk import Aws
 from aws_cdk import aws_databrew as databrew
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from components.permissions import allow, allow_any_of, before, read_objects, replace_objects, use_key
+from components.parquet_table import CataloguedTable, read_tables
+from components.permissions import allow, allow_any_of, before, replace_objects, use_key
 from components.role import ServiceRole
 
 # What a look at the curated flights asks for. docs.aws.amazon.com/databrew/latest/dg/recipe-actions-reference.html
@@ -25,7 +25,7 @@ STEPS: tuple[tuple[str, dict[str, str]], ...] = (
 
 
 class DataPreparation(Construct):
-    """Dataset, recipe, project and job over `table`, whose objects are under `folder`; the job writes `output`.
+    """Dataset, recipe, project and job over a table; the job writes to the folder `output` of the table's bucket.
 
     Opening the project costs $1 a session of half an hour; the job $0.48 a node and hour.
     """
@@ -36,22 +36,20 @@ class DataPreparation(Construct):
         construct_id: str,
         *,
         name: str,
-        table: glue.ITable,
-        database: glue.IDatabase,
-        bucket: s3.IBucket,
-        folder: str,
+        source: CataloguedTable,
         output: str,
+        database: glue.IDatabase,
         key: kms.IKey,
     ) -> None:
         super().__init__(scope, construct_id)
-        role = self._role(table, database, bucket, folder, output, key)
+        role = self._role(source, output, database, key)
         dataset = databrew.CfnDataset(
             self,
             "Dataset",
             name=name,
             input=databrew.CfnDataset.InputProperty(
                 data_catalog_input_definition=databrew.CfnDataset.DataCatalogInputDefinitionProperty(
-                    catalog_id=Aws.ACCOUNT_ID, database_name=database.database_name, table_name=table.table_name
+                    catalog_id=Aws.ACCOUNT_ID, database_name=database.database_name, table_name=source.table.table_name
                 )
             ),
         )
@@ -84,34 +82,23 @@ class DataPreparation(Construct):
             timeout=60,
             outputs=[
                 databrew.CfnJob.OutputProperty(
-                    location=databrew.CfnJob.S3LocationProperty(bucket=bucket.bucket_name, key=output),
+                    location=databrew.CfnJob.S3LocationProperty(bucket=source.bucket.bucket_name, key=output),
                     format="PARQUET",
                     overwrite=True,
                 )
             ],
         )
-        project.add_dependency(dataset)
-        project.add_dependency(recipe)
-        job.add_dependency(project)
+        project.node.add_dependency(dataset)
+        project.node.add_dependency(recipe)
+        job.node.add_dependency(project)
         before(role, project, job)
 
-    def _role(
-        self,
-        table: glue.ITable,
-        database: glue.IDatabase,
-        bucket: s3.IBucket,
-        folder: str,
-        output: str,
-        key: kms.IKey,
-    ) -> ServiceRole:
+    def _role(self, source: CataloguedTable, output: str, database: glue.IDatabase, key: kms.IKey) -> ServiceRole:
         role = ServiceRole(self, "Role", "databrew")
-        read_objects(role, bucket, folder)
-        replace_objects(role, bucket, output)
-        allow(role, ["s3:GetBucketLocation"], bucket.bucket_arn)
+        read_tables(role, database, source)
+        replace_objects(role, source.bucket, output)
+        allow(role, ["s3:GetBucketLocation"], source.bucket.bucket_arn)
         use_key(role, key)
-        catalog = Stack.of(self).format_arn(service="glue", resource="catalog")
-        actions = ["glue:GetDatabase", "glue:GetTable", "glue:GetPartitions"]
-        allow(role, actions, catalog, database.database_arn, table.table_arn)
         allow_any_of(
             role,
             "DataBrew names the log streams of its jobs itself",

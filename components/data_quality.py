@@ -1,7 +1,6 @@
 """Rules of data quality on a catalogued table, evaluated by Glue on a schedule."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from aws_cdk import Aws, Stack
 from aws_cdk import aws_glue as glue
@@ -12,19 +11,12 @@ from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
 from components.findings import explain
-from components.permissions import allow, allow_any_of, before, decrypt, get_objects, put_metrics, read_objects
+from components.parquet_table import CataloguedTable, read_tables
+from components.permissions import allow, allow_any_of, before, decrypt, get_objects, put_metrics
 from components.role import ServiceRole
 
 # A run reads its own ruleset and says how it went. docs.aws.amazon.com/glue/latest/dg/data-quality-authorization.html
 _OWN_RUN = ["glue:GetDataQualityRuleset", "glue:GetDataQualityRulesetEvaluationRun", "glue:PublishDataQuality"]
-
-
-class CataloguedTable(NamedTuple):
-    """A table and the folder that its objects are under."""
-
-    table: glue.ITable
-    bucket: s3.IBucket
-    folder: str
 
 
 class DataQuality(Construct):
@@ -39,6 +31,7 @@ class DataQuality(Construct):
         scope: Construct,
         construct_id: str,
         *,
+        name: str,
         rules: str,
         primary: CataloguedTable,
         others: Mapping[str, CataloguedTable],
@@ -51,24 +44,20 @@ class DataQuality(Construct):
         self.ruleset = glue.CfnDataQualityRuleset(
             self,
             "Ruleset",
+            name=name,
             description=description,
             ruleset=rules,
             target_table=glue.CfnDataQualityRuleset.DataQualityTargetTableProperty(
                 database_name=database.database_name, table_name=primary.table.table_name
             ),
         )
-        self.role = self._role([primary, *others.values()], database, key)
+        self.role = self._role(key)
+        read_tables(self.role, database, primary, *others.values())
         if schedule:
             self._schedule(schedule, primary, others, database)
 
-    def _role(self, tables: Sequence[CataloguedTable], database: glue.IDatabase, key: kms.IKey) -> ServiceRole:
+    def _role(self, key: kms.IKey) -> ServiceRole:
         role = ServiceRole(self, "Role", "glue")
-        arn = Stack.of(self).format_arn
-        catalog = arn(service="glue", resource="catalog")
-        actions = ["glue:GetDatabase", "glue:GetTable", "glue:GetPartitions"]
-        allow(role, actions, catalog, database.database_arn, *(each.table.table_arn for each in tables))
-        for each in tables:
-            read_objects(role, each.bucket, each.folder)
         decrypt(role, key)
         allow(role, _OWN_RUN, self._arn())
         put_metrics(role, "Glue Data Quality")
@@ -131,6 +120,4 @@ class DataQuality(Construct):
         explain(schedule, "event-dead-letter", "the next evaluation looks at the same table")
 
     def _arn(self) -> str:
-        return Stack.of(self).format_arn(
-            service="glue", resource="dataQualityRuleset", resource_name=self.ruleset.ref
-        )
+        return Stack.of(self).format_arn(service="glue", resource="dataQualityRuleset", resource_name=self.ruleset.ref)

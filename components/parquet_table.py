@@ -1,11 +1,15 @@
 """Catalogued Parquet tables whose partitions Athena projects: no crawler finds them, no MSCK."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from aws_cdk import Stack
 from aws_cdk import aws_glue as glue
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from components.permissions import allow, read_objects
 from schemas.layout import DATE, DIGITS, Layout
 
 _TYPES = {"string": glue.Schema.STRING, "int": glue.Schema.INTEGER, "double": glue.Schema.DOUBLE}
@@ -74,11 +78,28 @@ class DayPartitionedTable(ProjectedTable):
         )
 
 
+class CataloguedTable(NamedTuple):
+    """A table of the catalogue, and the folder of a bucket that its objects are under."""
+
+    table: glue.ITable
+    bucket: s3.IBucket
+    folder: str
+
+
+def read_tables(role: iam.Role, database: glue.IDatabase, *tables: CataloguedTable) -> None:
+    """Read tables with their registered partitions, and their objects."""
+    catalog = Stack.of(role).format_arn(service="glue", resource="catalog")
+    actions = ["glue:GetDatabase", "glue:GetTable", "glue:GetPartitions", "glue:BatchGetPartition"]
+    allow(role, actions, catalog, database.database_arn, *(each.table.table_arn for each in tables))
+    for each in tables:
+        read_objects(role, each.bucket, each.folder)
+
+
 def _projection(key: str, values: Mapping[str, Sequence[str]]) -> glue.PartitionProjectionConfiguration:
     if key in DIGITS:
         least, most = _RANGES[key]
         return glue.PartitionProjectionConfiguration.integer(min=least, max=most, digits=DIGITS[key])
-    return glue.PartitionProjectionConfiguration.enum(values=values[key])
+    return glue.PartitionProjectionConfiguration.enum(values=list(values[key]))
 
 
 def _column(name: str, glue_type: str) -> glue.Column:
