@@ -14,7 +14,7 @@ Copy        this file, components/{base,crawler,data_preparation,data_quality,de
             parquet_table,permissions,role}.py, schemas and glue_jobs.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from aws_cdk import CfnOutput
 from aws_cdk import aws_events as events
@@ -256,7 +256,9 @@ class Catalogue(Layer):
 
     def _then(self, workflow: glue.Workflow, name: str, condition: glue.Condition, action: glue.Action) -> None:
         predicate = glue.Predicate(conditions=[condition], logical=glue.PredicateLogical.AND)
-        workflow.add_conditional_trigger(name, predicate=predicate, start_on_creation=True, actions=[action])
+        made = workflow.add_conditional_trigger(name, predicate=predicate, start_on_creation=True, actions=[action])
+        trigger = cast(glue.CfnTrigger, made)
+        trigger.add_property_deletion_override("EventBatchingCondition")  # it is of event triggers alone
 
     def _registry(self) -> None:
         """Each version of each event's schema; the registry refuses one that can't read what the one before wrote."""

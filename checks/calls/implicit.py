@@ -7,7 +7,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from checks.calls.workloads import Use
+from checks.calls.workloads import EVALUATION, Use
 
 _AWS = "https://docs.aws.amazon.com/"
 _SAGEMAKER_ROLES = f"{_AWS}sagemaker/latest/dg/sagemaker-roles.html"
@@ -272,6 +272,27 @@ IMPLIED: tuple[Implied, ...] = (
         "its target",
         f"{_AWS}scheduler/latest/UserGuide/managing-targets-universal.html",
         lambda use: ":aws-sdk:glue:startJobRun" in use.text,
+    ),
+    Implied(
+        "AWS::Scheduler::Schedule",
+        "glue:StartDataQualityRulesetEvaluationRun iam:PassRole",
+        "its target",
+        f"{_AWS}scheduler/latest/UserGuide/managing-targets-universal.html",
+        lambda use: EVALUATION in use.text,
+    ),
+    Implied(
+        "EvaluationRun",
+        "glue:GetDataQualityRuleset glue:GetDataQualityRulesetEvaluationRun glue:PublishDataQuality glue:GetDatabase "
+        "glue:GetTable glue:GetPartitions s3:GetObject s3:ListBucket",
+        "its ruleset, its table and Glue's own libraries",
+        f"{_AWS}glue/latest/dg/data-quality-authorization.html",
+    ),
+    Implied(
+        "EvaluationRun",
+        f"glue:BatchGetPartition cloudwatch:PutMetricData kms:Decrypt logs:CreateLogGroup {_LOG_STREAM}",
+        "its metrics, its log and what is encrypted",
+        f"{_AWS}glue/latest/dg/data-quality-authorization.html",
+        needed=False,
     ),
     Implied(_BUILD, _LOG_STREAM, "its log", _CODEBUILD_ROLE),
     Implied(
