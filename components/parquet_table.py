@@ -9,8 +9,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from components.layout import DATE, DIGITS, Layout
 from components.permissions import allow, read_objects
-from schemas.layout import DATE, DIGITS, Layout
 
 _TYPES = {"string": glue.Schema.STRING, "int": glue.Schema.INTEGER, "double": glue.Schema.DOUBLE}
 _RANGES = {"year": (2000, 2100), "month": (1, 12), "day": (1, 31)}

@@ -11,7 +11,7 @@ Outputs     `by_date`, `by_station`, `workflow`.
 Costs       nothing without schedules. A crawl is billed for ten minutes at least, $0.07 a DPU; the job about $0.02 a
             minute; an evaluation of two workers about $0.02 a minute. The registry is free.
 Copy        this file, components/{base,crawler,data_preparation,data_quality,dead_letters,findings,glue_job,
-            parquet_table,permissions,role}.py, schemas and glue_jobs.
+            layout,parquet_table,permissions,role}.py, schemas and glue_jobs.
 """
 
 from typing import Any, cast
@@ -32,15 +32,18 @@ from components.data_preparation import DataPreparation
 from components.data_quality import DataQuality
 from components.dead_letters import DeadLetters
 from components.glue_job import GlueJob, JobEncryption
+from components.layout import DATE, Layout
 from components.parquet_table import CataloguedTable, ProjectedTable, read_tables
 from components.permissions import decrypt, put_objects, read_objects
 from components.role import ServiceRole
 from schemas import avro, weather
-from schemas.layout import BY_DATE, BY_STATION
 from schemas.quality import rules
 
 PREPARED = "prepared/flights/"
 EVENTS = ("flights", "weather")  # with a schema in the registry
+# Hourly weather is asked for by day across stations, and by station over the years.
+BY_DATE = Layout("weather_by_date/", (*DATE, "station"))
+BY_STATION = Layout("weather_by_station/", ("station", *DATE))
 _CRON = r"^cron\(([^ ]+ ){5}[^ ]+\)$"
 
 
@@ -265,7 +268,6 @@ class Catalogue(Layer):
         registry = glue.CfnRegistry(
             self, "Registry", name=self.deployment.prefix, description="Schemas of the events on the streams"
         )
-        registry.apply_removal_policy(self.deployment.removal_policy)
         for event in EVENTS:
             first, *later = avro.versions(event)
             schema = glue.CfnSchema(
@@ -277,7 +279,6 @@ class Catalogue(Layer):
                 compatibility="BACKWARD",
                 schema_definition=first,
             )
-            schema.apply_removal_policy(self.deployment.removal_policy)
             schema.node.add_dependency(registry)
             before = schema
             for number, definition in enumerate(later, start=2):

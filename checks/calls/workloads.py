@@ -15,8 +15,11 @@ _NOT_USERS = re.compile(r"AWS::(IAM|KMS)::|Policy$|Permission$|^Custom::|AWS::Cl
 _SERVICES = {
     "AWS::CloudTrail::Trail",
     "AWS::CodeBuild::Project",
+    "AWS::DataBrew::Job",
+    "AWS::DataBrew::Project",
     "AWS::EC2::FlowLog",
     "AWS::KinesisAnalyticsV2::Application",
+    "AWS::Glue::Crawler",
     "AWS::Glue::Job",
     "AWS::KinesisFirehose::DeliveryStream",
     "AWS::Lambda::Function",

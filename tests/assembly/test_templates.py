@@ -25,6 +25,13 @@ OUTPUTS = {
     "streaming": {"StreamName", "DeliveryStreamName", "RawTableName"},
     "real-time": {"FlinkApplicationName", "DelaysStreamName", "DelayAlertTopicArn"},
     "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
+    "catalogue": {
+        "NightlyWorkflowName",
+        "LayoutsJobName",
+        "ReferenceCrawlerName",
+        "WeatherByDateTableName",
+        "WeatherByStationTableName",
+    },
     "training": {"TrainingPipelineName", "ModelPackageGroupName"},
     "serving": {"EndpointName", "PredictFunctionName"},
     "images": {"PicturesBucketName", "ThumbnailsBucketName"},

@@ -154,16 +154,11 @@ def test_conditional_triggers_follow_what_has_ended(
     """Crawlers, then a job, then what its success or its failure starts; each trigger once a run."""
     crawl("first", "reference/planes"), crawl("second", "hours")
     glue.create_workflow(Name="night")
-    done = {
-        "both": {"Logical": "AND", "Conditions": [
-            {"LogicalOperator": "EQUALS", "CrawlerName": name, "CrawlState": "SUCCEEDED"} for name in ("first", "second")]},
-        "failed": {"Conditions": [{"LogicalOperator": "EQUALS", "JobName": "after-fail", "State": "FAILED"}]},
-        "unmet": {"Conditions": [{"LogicalOperator": "EQUALS", "JobName": "after-fail", "State": "SUCCEEDED"}]},
-    }  # fmt: skip
-    actions = {
-        "both": [{"JobName": "after-fail"}],
-        "failed": [{"JobName": "after-quick"}],
-        "unmet": [{"JobName": "after-quick"}],
+    crawled = [{"CrawlerName": name, "CrawlState": "SUCCEEDED"} for name in ("first", "second")]
+    done = {  # the job that a trigger starts, and its conditions
+        "both": ("after-fail", crawled),
+        "failed": ("after-quick", [{"JobName": "after-fail", "State": "FAILED"}]),
+        "unmet": ("after-quick", [{"JobName": "after-fail", "State": "SUCCEEDED"}]),
     }
     glue.create_trigger(
         Name="at-three", WorkflowName="night", Type="SCHEDULED", Schedule="cron(0 3 * * ? *)", StartOnCreation=True,

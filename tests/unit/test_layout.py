@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.layout import DATE, Layout
+from components.layout import DATE, Layout
 
 EWR = {"year": 2013, "month": 1, "day": 5, "device": "EWR"}
 

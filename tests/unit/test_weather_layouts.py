@@ -14,8 +14,8 @@ import pytest
 
 from glue_jobs import weather_layouts as job
 from producers import weather
-from schemas.layout import BY_DATE, BY_STATION
 from schemas.weather import RAW_COLUMNS, STATION_COLUMNS
+from stacks.catalogue import BY_DATE, BY_STATION
 from tests.unit.test_curate_flights import ARROW, FolderS3
 
 if TYPE_CHECKING:

@@ -45,8 +45,3 @@ class Layout(NamedTuple):
 
     def _folders(self, values: dict[str, str]) -> str:
         return self.prefix + "".join(f"{key}={value}/" if self.named else f"{value}/" for key, value in values.items())
-
-
-# Hourly weather, which three stations send: asked for by day across stations, and by station over the years.
-BY_DATE = Layout("weather_by_date/", (*DATE, "station"))
-BY_STATION = Layout("weather_by_station/", ("station", *DATE))
