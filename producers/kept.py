@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 _decoder = json.JSONDecoder()
 _space = re.compile(r"\s*")
+_header = re.compile(rb'([\w"]+,)*"?event_id"?(,|\s*$)')  # of CSV
 
 
 class Kept(NamedTuple):
@@ -38,8 +39,8 @@ def source_records(body: bytes) -> Found:
 
     https://docs.aws.amazon.com/firehose/latest/dev/basic-deliver.html
     Our producer ends each with a newline, others may not. A line of JSON documents is as many records; a line that
-    does not begin as JSON is one, as CSV is. A line that begins as JSON and then breaks off gives the records up to
-    there; the rest is unreadable, since more than one record may be in it.
+    does not begin as JSON is one, as CSV is, together with a header before it. A line that begins as JSON and then
+    breaks off gives the records up to there; the rest is unreadable, since more than one record may be in it.
     """
     for _, part in _parts(body):
         yield part if isinstance(part, Unreadable) else Kept(part)
@@ -81,23 +82,33 @@ def dead_letters(body: bytes) -> Found:
 
 def _parts(body: bytes) -> Iterator[tuple[str, bytes | Unreadable]]:
     """Yield each JSON document, and each line that does not begin as one, with where it is."""
+    header = b""
     for number, line in enumerate(io.BytesIO(body), 1):
         where = f"line {number}"
-        if not line.lstrip().startswith((b"{", b"[")):
-            if line.strip():
-                yield where, line
-            continue
-        text = line.decode(errors="surrogateescape")
-        at, end = 0, _after_space(text, 0)
-        while at < len(text):
-            try:
-                end = _after_space(text, _decoder.raw_decode(text, end)[1])
-            except (ValueError, RecursionError) as error:
-                size = len(text[at:].encode(errors="surrogateescape"))
-                yield where, Unreadable(where, f"is no JSON: {error}"[:200], size)
-                break
-            yield where, text[at:end].encode(errors="surrogateescape")
-            at = end
+        if _header.match(line):
+            header += line
+        elif line.lstrip().startswith((b"{", b"[")):
+            yield from ((where, part) for part in (header, *_documents(where, line)) if part)
+            header = b""
+        elif line.strip():
+            yield where, header + line
+            header = b""
+    if header:
+        yield "the last line", header
+
+
+def _documents(where: str, line: bytes) -> Iterator[bytes | Unreadable]:
+    text = line.decode(errors="surrogateescape")
+    at, end = 0, _after_space(text, 0)
+    while at < len(text):
+        try:
+            end = _after_space(text, _decoder.raw_decode(text, end)[1])
+        except (ValueError, RecursionError) as error:
+            size = len(text[at:].encode(errors="surrogateescape"))
+            yield Unreadable(where, f"is no JSON: {error}"[:200], size)
+            return
+        yield text[at:end].encode(errors="surrogateescape")
+        at = end
 
 
 def _after_space(text: str, at: int) -> int:

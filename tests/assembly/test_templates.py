@@ -22,7 +22,14 @@ OUTPUTS = {
         "AthenaResultsBucketName",
         "DatabaseName",
     },
-    "streaming": {"StreamName", "DeliveryStreamName", "RawTableName"},
+    "streaming": {
+        "StreamName",
+        "DeliveryStreamName",
+        "RawTableName",
+        "WeatherStreamName",
+        "WeatherDeliveryStreamName",
+        "WeatherRawTableName",
+    },
     "real-time": {"FlinkApplicationName", "DelaysStreamName", "DelayAlertTopicArn"},
     "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
     "catalogue": {
