@@ -7,7 +7,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from checks.calls.workloads import EVALUATION, Use
+from checks.calls.workloads import Use
 
 _AWS = "https://docs.aws.amazon.com/"
 _SAGEMAKER_ROLES = f"{_AWS}sagemaker/latest/dg/sagemaker-roles.html"
@@ -63,12 +63,6 @@ _FUNCTION, _MAPPING = "AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping"
 _JOB, _PIPELINE, _ENDPOINT = "AWS::Glue::Job", "AWS::SageMaker::Pipeline", "AWS::SageMaker::EndpointConfig"
 _BUILD, _DELIVERY = "AWS::CodeBuild::Project", "AWS::KinesisFirehose::DeliveryStream"
 _FLOWS = "AWS::EC2::FlowLog"
-_CRAWLER, _CRAWLER_ROLE = "AWS::Glue::Crawler", f"{_AWS}glue/latest/dg/crawler-prereqs.html"
-_CRAWLER_NETWORK = (
-    "ec2:CreateNetworkInterface ec2:CreateTags ec2:DeleteNetworkInterface ec2:DeleteTags "
-    "ec2:DescribeNetworkInterfaces ec2:DescribeRouteTables ec2:DescribeSecurityGroups ec2:DescribeSubnets "
-    "ec2:DescribeVpcAttribute ec2:DescribeVpcEndpoints"
-)
 _CONTAINERS = "Processing Training AWS::SageMaker::Model"
 
 IMPLIED: tuple[Implied, ...] = (
@@ -278,72 +272,6 @@ IMPLIED: tuple[Implied, ...] = (
         "its target",
         f"{_AWS}scheduler/latest/UserGuide/managing-targets-universal.html",
         lambda use: ":aws-sdk:glue:startJobRun" in use.text,
-    ),
-    Implied(
-        "AWS::Scheduler::Schedule",
-        "glue:StartDataQualityRulesetEvaluationRun iam:PassRole",
-        "its target",
-        f"{_AWS}scheduler/latest/UserGuide/managing-targets-universal.html",
-        lambda use: EVALUATION in use.text,
-    ),
-    Implied(
-        _CRAWLER,
-        "glue:BatchCreatePartition glue:BatchGetPartition glue:GetDatabase glue:GetPartitions glue:GetTable "
-        f"glue:GetTables logs:CreateLogGroup {_LOG_STREAM}",
-        "the catalogue and its log",
-        _CRAWLER_ROLE,
-    ),
-    Implied(
-        _CRAWLER,
-        "glue:CreateTable glue:UpdateTable",
-        "tables of what it finds",
-        _CRAWLER_ROLE,
-        _lacks("Targets", "CatalogTargets"),
-    ),
-    Implied(_CRAWLER, "s3:GetObject s3:ListBucket", "what it crawls", _CRAWLER_ROLE, _lacks("Targets", "JdbcTargets")),
-    Implied(
-        _CRAWLER,
-        f"glue:GetConnection {_CRAWLER_NETWORK}",
-        "its connection to a database",
-        f"{_AWS}glue/latest/dg/getting-started-access.html",
-        _has("Targets", "JdbcTargets"),
-    ),
-    Implied(
-        _CRAWLER,
-        "secretsmanager:GetSecretValue",
-        "the password of its connection, if that is a secret",
-        f"{_AWS}glue/latest/dg/connection-properties-secrets-manager.html",
-        _has("Targets", "JdbcTargets"),
-        needed=False,
-    ),
-    Implied(
-        _CRAWLER,
-        "kms:Decrypt kms:Encrypt logs:AssociateKmsKey",
-        "what it reads and logs, encrypted by its security configuration",
-        f"{_AWS}glue/latest/dg/set-up-encryption.html",
-        _has("CrawlerSecurityConfiguration"),
-    ),
-    Implied(
-        "AWS::DataBrew::Job AWS::DataBrew::Project",
-        "glue:BatchGetPartition glue:GetDatabase glue:GetPartitions glue:GetTable logs:CreateLogGroup "
-        f"{_LOG_STREAM} s3:AbortMultipartUpload s3:DeleteObject s3:GetBucketLocation s3:GetObject s3:ListBucket "
-        "s3:PutObject kms:Decrypt kms:GenerateDataKey",
-        "its dataset, its output and its log",
-        f"{_AWS}databrew/latest/dg/setting-up-iam-policy-for-data-resources-role.html",
-    ),
-    Implied(
-        "EvaluationRun",
-        "glue:GetDataQualityRuleset glue:GetDataQualityRulesetEvaluationRun glue:PublishDataQuality glue:GetDatabase "
-        "glue:GetTable glue:GetPartitions s3:GetObject s3:ListBucket",
-        "its ruleset, its table and Glue's own libraries",
-        f"{_AWS}glue/latest/dg/data-quality-authorization.html",
-    ),
-    Implied(
-        "EvaluationRun",
-        f"glue:BatchGetPartition cloudwatch:PutMetricData kms:Decrypt logs:CreateLogGroup {_LOG_STREAM}",
-        "its metrics, its log and what is encrypted",
-        f"{_AWS}glue/latest/dg/data-quality-authorization.html",
-        needed=False,
     ),
     Implied(_BUILD, _LOG_STREAM, "its log", _CODEBUILD_ROLE),
     Implied(
