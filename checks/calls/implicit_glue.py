@@ -24,13 +24,13 @@ GLUE: tuple[Implied, ...] = (
     Implied(
         _CRAWLER,
         "glue:BatchCreatePartition glue:BatchGetPartition glue:GetDatabase glue:GetPartitions glue:GetTable "
-        f"glue:GetTables logs:CreateLogGroup {_LOG_STREAM}",
+        f"logs:CreateLogGroup {_LOG_STREAM}",
         "the catalogue and its log",
         _CRAWLER_ROLE,
     ),
     Implied(
         _CRAWLER,
-        "glue:CreateTable glue:UpdateTable",
+        "glue:CreateTable glue:GetTables glue:UpdateTable",
         "tables of what it finds",
         _CRAWLER_ROLE,
         lambda use: not _crawls("Catalog")(use),
