@@ -11,9 +11,8 @@ from contract import EVENT_ID, Contract
 _NULLS = ("", "NA")
 # As JSON writes a number: no sign but a minus, no leading zero, no NaN.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-# A record is CSV if it starts with an event id, or the header's word for one or nothing, and a comma. JSON, whole or
-# broken, has a bracket, a quote before a colon or no comma there.
-_START = re.compile(rb'"?([A-Za-z0-9._-]{0,64})"?,')
+# A record is CSV if it starts with an event id, in quotes or not, or nothing, and a comma. No JSON text does.
+_START = re.compile(rb'("?)([A-Za-z0-9._-]{0,64})\1,')
 
 
 class BrokenCsvError(ValueError):
@@ -28,7 +27,7 @@ def is_csv(data: bytes) -> bool:
 def id_of(data: bytes) -> str | None:
     """Return what stands where a line has its event's id, if that can be one; a best effort, for quarantine."""
     found = _START.match(data)
-    text = found[1].decode() if found else ""
+    text = found[2].decode() if found else ""
     return None if text in (*_NULLS, EVENT_ID.name) else text
 
 

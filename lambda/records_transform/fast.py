@@ -81,8 +81,9 @@ def _line(contract: Contract, double: str, space: str = "") -> bytes:
         elif field.name in contract.clock_times:
             value = _CLOCK_TIME
         elif float in field.types:
-            # Python writes what is smaller with an exponent.
-            value = f"(?!-?0\\.0000){'-?' if field.low < 0 else ''}{double}"
+            # Python writes what is smaller than 0.0001 with an exponent.
+            tiny = "(?!-?0\\.0000)" if field.low < 1 else ""
+            value = f"{tiny}{'-?' if field.low < 0 else ''}{double}"
         else:
             value = "[0-9]++" if field.low >= 0 else "(?:0|-?[1-9][0-9]*+)"
         members.append(f'"{field.name}":{space}{value if field.required else f"(?:{value}|null)"}')

@@ -47,14 +47,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     prefix = os.environ["QUARANTINE_PREFIX"]
     records = msgspec.convert(event["records"], list[_Record])
     outcomes = [parse(record.data) for record in records]
+    curated = logic.Curated
     # Bytes become base64.
-    lines = iter(msgspec.to_builtins([outcome.data for outcome in outcomes if type(outcome) is logic.Curated]))
+    lines = iter(msgspec.to_builtins([outcome.data for outcome in outcomes if type(outcome) is curated]))
     results: list[dict[str, Any]] = []
     documents: dict[str, bytes] = {}
     rejected: list[tuple[dict[str, Any], str]] = []
     counts: Counter[str] = Counter()
     for record, outcome in zip(records, outcomes, strict=True):
-        if type(outcome) is logic.Curated:
+        if type(outcome) is curated:
             metadata = {"partitionKeys": outcome.partition}
             result = {"recordId": record.record_id, "result": "Ok", "data": next(lines), "metadata": metadata}
         else:

@@ -135,6 +135,7 @@ def test_a_broken_line_keeps_its_id(parse: Callable[[bytes], Any]) -> None:
     [
         b"2013",
         b"hello",
+        b'"a,b"',
         b'"a": 1, "b": 2}',
         b'r": 2013, "month": 1}',
         b"\xef\xbb\xbf" + line(),
