@@ -5,8 +5,8 @@ Provisions  a Kinesis stream; a Firehose delivery stream that reads it, transfor
 Inputs      a KMS key, the raw and quarantine buckets, the catalogue database.
 Outputs     `stream`, `table`.
 Costs       a provisioned shard $0.36 a day; Firehose $0.029 a GB and $0.018 a GB for Parquet; Lambda by use.
-Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions,role,stream}.py, schemas
-            and lambda/flights_transform.
+Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions,role,stream}.py, schemas,
+            lambda/records_transform and build/vendored/records_transform.
 """
 
 from typing import Literal
@@ -69,13 +69,17 @@ class Streaming(Layer):
             self,
             "Transform",
             deployment,
-            folder="flights_transform",
+            folder="records_transform",
             key=key,
             failures_reach="Firehose, which tries again and then keeps the records under the error prefix",
             description="Checks flight events: valid ones go on, the others to quarantine with the reason",
             timeout=Duration.minutes(3),
             memory_mb=512,
-            environment={"QUARANTINE_BUCKET": quarantine.bucket_name, "QUARANTINE_PREFIX": PREFIX},
+            environment={
+                "CONTRACT": "flights",
+                "QUARANTINE_BUCKET": quarantine.bucket_name,
+                "QUARANTINE_PREFIX": PREFIX,
+            },
         )
         put_objects(transform.permissions, quarantine, PREFIX)
         use_key(transform.permissions, key)
