@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c '$(SUPPORTED
 INSTALL_PYTHON := install one, or name it with make PYTHON=/path/to/python
 # Not ?=: an exported ENV, which shells know too, must not choose what is deployed or destroyed.
 ENV = sandbox
+MONTHS = 1-12
+FROM = errors,dead-letters
 UV_VERSION := 0.13.9
 
 # Importing aws_cdk takes 1 s with .pyc files and 10 s without.
@@ -19,7 +21,7 @@ OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u A
 	-u CDK_DEFAULT_REGION AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench-stream security synth bootstrap deploy flink-start flink-stop destroy destroy-local lint lock clean install python
+.PHONY: help demo test check bench-stream security synth bootstrap deploy replay redrive flink-start flink-stop destroy destroy-local lint lock clean install python
 
 help: ## list the commands
 	@awk -F':[^#]*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +54,12 @@ bootstrap: install ## once, before the first deploy of ENV: prepare the account 
 
 deploy: install ## deploy ENV into the AWS account of your credentials
 	$(CDK) deploy --all -c environment=$(ENV)
+
+replay: install ## send the flights and weather of MONTHS (1-12) to ENV's account
+	.venv/bin/python -m producers --environment $(ENV) --months $(MONTHS)
+
+redrive: install ## send ENV's failed records again, or what else is kept FROM: errors, dead-letters, source, quarantine
+	.venv/bin/python -m producers redrive --environment $(ENV) --from $(FROM)
 
 flink-start: install ## start ENV's real-time job, which costs about 5 dollars a day until flink-stop
 	.venv/bin/python -m flink_jobs start --environment $(ENV)

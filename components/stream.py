@@ -1,5 +1,6 @@
-"""An encrypted Kinesis stream, billed by the shard or by use."""
+"""An encrypted Kinesis stream, billed by the shard or by use, and how many shards a load needs."""
 
+import math
 from typing import Literal
 
 from aws_cdk import Duration
@@ -9,6 +10,20 @@ from constructs import Construct
 
 from components.base import Deployment
 from components.findings import explain
+
+# What a shard takes and gives: https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
+MB_IN, RECORDS_IN, MB_OUT = 1, 1_000, 2
+# A new on-demand stream takes 4 MB/s and 4,000 records/s, as many shards would:
+# https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html
+ON_DEMAND_SHARDS = 4
+
+
+def shards_needed(mb_in: float, records_in: float, mb_out: float) -> int:
+    """Shards for a load a second: megabytes and records written, and megabytes that all consumers read together.
+
+    https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html
+    """
+    return max(1, math.ceil(mb_in / MB_IN), math.ceil(records_in / RECORDS_IN), math.ceil(mb_out / MB_OUT))
 
 
 class DataStream(kinesis.Stream):

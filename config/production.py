@@ -16,7 +16,12 @@ SETTINGS = {
             }
         ]
     },
-    "streaming": {"mode": "on-demand", "retention_hours": 168, "buffer_mib": 128, "buffer_seconds": 300},
+    "streaming": {
+        "flights": {"mode": "on-demand", "retention_hours": 168},
+        "weather": {"retention_hours": 168},
+        "buffer_mib": 128,
+        "buffer_seconds": 300,
+    },
     "real_time": {"mode": "on-demand", "parallelism": 2},
     "catalog_etl": {"workers": 4, "batch_seconds": 900},
     "serving": {"kind": "realtime", "instance_count": 2},

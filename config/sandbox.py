@@ -3,7 +3,7 @@
 SETTINGS = {
     "prefix": "millrace-sandbox",
     "retain": False,
-    "streaming": {"mode": "provisioned", "shards": 1, "buffer_seconds": 60},
+    "streaming": {"flights": {"shards": 1}, "weather": {"shards": 1}, "buffer_seconds": 60},
     "real_time": {"auto_scaling": False},
     "catalog_etl": {"batch_seconds": 30, "sweep_hours": 24},
     "serving": {"kind": "serverless"},

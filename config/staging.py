@@ -16,7 +16,7 @@ SETTINGS = {
             }
         ]
     },
-    "streaming": {"mode": "on-demand", "retention_hours": 72},
+    "streaming": {"flights": {"mode": "on-demand", "retention_hours": 72}, "weather": {"retention_hours": 72}},
     "catalog_etl": {"batch_seconds": 300},
     "serving": {"kind": "realtime", "instance_count": 2},
     "monitoring": {"approve_retrained": True},

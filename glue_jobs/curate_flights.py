@@ -1,7 +1,9 @@
 """Glue job: raw flights become one curated row an event, joined with weather, plane and destination airport.
 
-Incremental by day: a day whose raw objects are newer than at its last run is recomputed whole and its
+Incremental by day: a day whose raw flights or weather are newer than at its last run is recomputed whole and its
 partition replaced, so that a run over the same input changes nothing and late data lands in its own day.
+A flight joins the weather of its origin and hour. Both are filed under the origin's local day: a day of flights
+needs the same day of weather and no other.
 A day is only as complete as its raw objects: they have to outlive the latest data that may still arrive.
 Reference tables count from a day's next run on: to join every day with new ones, delete the state and run the job.
 """
@@ -27,10 +29,11 @@ RAW_SCHEMA = """event_id string, time_hour string, carrier string, flight int, t
     dest string, sched_dep_time int, dep_time int, dep_delay double, sched_arr_time int, arr_time int,
     arr_delay double, air_time double, distance double, hour int, minute int, year int, month int, day int"""
 
-# Schemas of the CSV files in the order of their columns; Spark refuses a file whose header differs.
-WEATHER_SCHEMA = """origin string, year int, month int, day int, hour int, temp double, dewp double,
+WEATHER_SCHEMA = """event_id string, time_hour string, origin string, hour int, temp double, dewp double,
     humid double, wind_dir double, wind_speed double, wind_gust double, precip double, pressure double,
-    visib double, time_hour string"""
+    visib double, year int, month int, day int"""
+
+# Schemas of the CSV files in the order of their columns; Spark refuses a file whose header differs.
 PLANES_SCHEMA = """tailnum string, year int, type string, manufacturer string, model string, engines int,
     seats int, speed int, engine string"""
 AIRPORTS_SCHEMA = """faa string, name string, lat double, lon double, alt double, tz double, dst string,
@@ -39,6 +42,7 @@ AIRPORTS_SCHEMA = """faa string, name string, lat double, lon double, alt double
 _WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 # Names that begin with a dot or an underscore are hidden to Spark.
 _DAY_IN_KEY = re.compile(r"year=\d{4}/month=\d{2}/day=\d{2}(?=/[^/._][^/]*$)")
+_OF_WEATHER = "weather/"
 
 
 class Seen(NamedTuple):
@@ -52,9 +56,10 @@ class Seen(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """The job's s3:// arguments; the first three are folders and end with a slash."""
+    """The job's s3:// arguments; all but the last are folders and end with a slash."""
 
     raw: str
+    weather: str
     reference: str
     curated: str
     state: str
@@ -63,7 +68,8 @@ class Paths(NamedTuple):
 def transform(raw: DataFrame, weather: DataFrame, planes: DataFrame, airports: DataFrame) -> DataFrame:
     """Return one curated row an event, with its day as zero-padded strings for the partition folders.
 
-    raw has RAW_SCHEMA's columns and `arrived` (timestamp). Of rows with one event_id the last to arrive wins.
+    raw and weather have the columns of RAW_SCHEMA and WEATHER_SCHEMA, and `arrived` (timestamp). Of flights with one
+    event_id, and of weather of one origin and hour, the last to arrive wins.
     Every flight is kept: what weather, planes or airports don't know of it is null. Rows are grouped by day
     and sorted, so that each day is written as one file with the same bytes every time.
     """
@@ -85,8 +91,8 @@ def transform(raw: DataFrame, weather: DataFrame, planes: DataFrame, airports: D
 
 
 def _hourly_weather(weather: DataFrame) -> DataFrame:
-    hours = weather.select("origin", F.to_timestamp("time_hour").alias("hour_start"), *_WEATHER)
-    return _one_row_a_key(hours, "origin", "hour_start")
+    hours = weather.select("origin", F.to_timestamp("time_hour").alias("hour_start"), "arrived", *_WEATHER)
+    return _one_row_a_key(hours, "origin", "hour_start").drop("arrived")
 
 
 def _plane_columns(planes: DataFrame) -> DataFrame:
@@ -108,16 +114,21 @@ def _airport_columns(airports: DataFrame) -> DataFrame:
 
 
 def _one_row_a_key(table: DataFrame, *keys: str) -> DataFrame:
-    """Keep the same row of each key every time: a key twice in a lookup table would multiply flights."""
+    """Keep the row of each key whose values, compared in their order, are the largest: the same one every time.
+
+    A key twice in a lookup table would multiply flights.
+    """
     values = [name for name in table.columns if name not in keys]
     best: Column = F.max(F.struct(*values)).alias("row")
     return table.groupBy(*keys).agg(best).select(*keys, "row.*")
 
 
-def read_raw(spark: SparkSession, path: str, days: Collection[str]) -> DataFrame:
-    """Read the raw objects of these days ("year=2013/month=01/day=05") with the time each arrived."""
+def read_raw(spark: SparkSession, path: str, schema: str, days: Collection[str]) -> DataFrame:
+    """Read the raw objects of these days ("year=2013/month=01/day=05"), which exist, with the time each arrived."""
+    if not days:
+        return spark.createDataFrame([], f"{schema}, arrived timestamp")
     folders = [f"{path}{day}/" for day in sorted(days)]
-    raw = spark.read.schema(RAW_SCHEMA).option("basePath", path).parquet(*folders)
+    raw = spark.read.schema(schema).option("basePath", path).parquet(*folders)
     return raw.withColumn("arrived", F.col("_metadata.file_modification_time"))
 
 
@@ -128,13 +139,16 @@ def read_reference(spark: SparkSession, path: str, table: str, schema: str) -> D
     return rows.coalesce(1)
 
 
-def curate(spark: SparkSession, paths: Paths, days: Collection[str]) -> dict[str, int]:
-    """Recompute these days' partitions from all of their raw rows; return the counts of rows."""
+def curate(spark: SparkSession, paths: Paths, days: Collection[str], weather_days: Collection[str]) -> dict[str, int]:
+    """Recompute these days' partitions from all of their raw rows; return the counts of flights.
+
+    weather_days are those of them that have any weather.
+    """
     read, written = Observation("read"), Observation("written")
     count = F.count(F.lit(1)).alias("rows")
     curated = transform(
-        read_raw(spark, paths.raw, days).observe(read, count),
-        read_reference(spark, paths.reference, "weather", WEATHER_SCHEMA),
+        read_raw(spark, paths.raw, RAW_SCHEMA, days).observe(read, count),
+        read_raw(spark, paths.weather, WEATHER_SCHEMA, weather_days),
         read_reference(spark, paths.reference, "planes", PLANES_SCHEMA),
         read_reference(spark, paths.reference, "airports", AIRPORTS_SCHEMA),
     ).observe(written, count)
@@ -150,7 +164,7 @@ def curate(spark: SparkSession, paths: Paths, days: Collection[str]) -> dict[str
 
 
 def list_days(s3: Any, raw_path: str) -> dict[str, Seen]:
-    """Return what lies under each day of the raw path, by "year=2013/month=01/day=05"."""
+    """Return what lies under each day of a path, by "year=2013/month=01/day=05"."""
     bucket, prefix = _split(raw_path)
     days: dict[str, Seen] = {}
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
@@ -162,8 +176,14 @@ def list_days(s3: Any, raw_path: str) -> dict[str, Seen]:
     return days
 
 
+def list_input(s3: Any, paths: Paths) -> dict[str, Seen]:
+    """Return what each day with flights is made of: its flights by the day, its weather by "weather/" and the day."""
+    flights, weather = list_days(s3, paths.raw), list_days(s3, paths.weather)
+    return flights | {f"{_OF_WEATHER}{day}": seen for day, seen in weather.items() if day in flights}
+
+
 def load_state(s3: Any, path: str) -> dict[str, Seen]:
-    """Return what each day held when it was last curated; nothing before the first run."""
+    """Return the input that is curated already, as list_input gave it; nothing before the first run."""
     bucket, key = _split(path)
     try:
         body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -176,7 +196,7 @@ def load_state(s3: Any, path: str) -> dict[str, Seen]:
 
 
 def save_state(s3: Any, path: str, days: dict[str, Seen]) -> None:
-    """Write what each day held; MaxConcurrentRuns 1 makes this job the only writer."""
+    """Write which input is curated; MaxConcurrentRuns 1 makes this job the only writer."""
     bucket, key = _split(path)
     body = json.dumps({"days": {day: seen._asdict() for day, seen in sorted(days.items())}}, indent=1)
     s3.put_object(Bucket=bucket, Key=key, Body=body.encode(), ContentType="application/json")
@@ -197,7 +217,7 @@ def check_one_file_a_day(s3: Any, curated_path: str, days: Collection[str]) -> N
 
 
 def run(spark: SparkSession, s3: Any, paths: Paths, max_seconds: int) -> None:
-    """Curate days with new raw objects, and again until a listing finds none; print one JSON line a pass.
+    """Curate days with new flights or weather, and again until a listing finds none; print one JSON line a pass.
 
     What arrives while a pass runs starts no run of its own when the workflow's event was batched with an
     earlier one, hence the repetition. No pass begins after `max_seconds`: a stream that never rests is for the
@@ -209,15 +229,17 @@ def run(spark: SparkSession, s3: Any, paths: Paths, max_seconds: int) -> None:
     while True:
         started = time.monotonic()
         # Listed before it is read: an object that arrives in between is curated now and in the next pass.
-        changed = {day: seen for day, seen in list_days(s3, paths.raw).items() if seen > state.get(day, ("", 0))}
-        counts = curate(spark, paths, changed) if changed else {}
+        found = list_input(s3, paths)
+        changed = {part: seen for part, seen in found.items() if seen > state.get(part, ("", 0))}
+        days = {part.removeprefix(_OF_WEATHER) for part in changed}
+        counts = curate(spark, paths, days, [day for day in days if f"{_OF_WEATHER}{day}" in found]) if days else {}
         if changed:
-            check_one_file_a_day(s3, paths.curated, changed)
+            check_one_file_a_day(s3, paths.curated, days)
             state |= changed
             save_state(s3, paths.state, state)
         passes += 1
         seconds = round(time.monotonic() - started, 1)
-        print(json.dumps({"pass": passes, "days": len(changed), **counts, "seconds": seconds}), flush=True)
+        print(json.dumps({"pass": passes, "days": len(days), **counts, "seconds": seconds}), flush=True)
         if not changed:
             return
         if time.monotonic() - began >= max_seconds:

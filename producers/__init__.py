@@ -1,1 +1,1 @@
-"""Sends the flights of 2013 into the stream as a real producer does: in order, batched, a few damaged."""
+"""Sends the flights and the weather of 2013 as real producers do: in order, batched, a few damaged; and sends again."""

@@ -1,31 +1,39 @@
-"""Command line: `python -m producers --environment sandbox --months 1-4` sends flights into a deployment."""
+"""Command line: `python -m producers --environment sandbox --months 1-4` sends flights and weather into a deployment.
+
+`python -m producers redrive --environment sandbox` sends again what was kept of records: see producers/redrive.py.
+"""
 
 import argparse
+import heapq
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 import boto3
 
-from producers import damage, deployment, flights
-from producers.kinesis import Progress, StreamProducer
+from producers import damage, deployment, flights, redrive
+from producers.console import add_deployment, reporter, stack_prefix
+from producers.kinesis import Progress, PutFailedError, Record, StreamProducer
 from producers.ledger import Ledger
 from producers.refused import RefusedEvents
+from producers.sources import SOURCES
 
-_REPORT_SECONDS = 2.0
+# Records looked at together: a few full calls for flights, one for the weather of as many days.
+_CHUNK = 2_000
 
 
 def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options; months and days of the month as ranges."""
-    parser = argparse.ArgumentParser(prog="producers", description="Send flights of 2013 into a deployment.")
-    parser.add_argument("--environment", required=True, help="sandbox, staging or production")
-    parser.add_argument("--prefix", help="of the stack names, default millrace-<environment>")
-    parser.add_argument("--region", help="default: AWS_DEFAULT_REGION or the profile's")
+    parser = argparse.ArgumentParser(prog="producers", description="Send flights and weather of 2013.")
+    add_deployment(parser)
+    parser.add_argument("--source", choices=(*SOURCES, "both"), default="both", help="default %(default)s")
     parser.add_argument("--months", type=_range(1, 12), default=flights.ALL_MONTHS, help="as 1-4; default all")
     parser.add_argument("--days", type=_range(1, 31), default=flights.ALL_DAYS, help="of each month, as 1-3")
-    parser.add_argument("--limit", type=_positive, help="stop after this many flights")
+    parser.add_argument("--limit", type=_positive, help="stop after this many events of each source")
     parser.add_argument("--seed", type=int, default=2013, help="of the damage, default %(default)s")
     rates = damage.Rates()
     parser.add_argument("--damage-rate", type=_share, default=rates.damaged, help="default %(default)s")
@@ -38,12 +46,11 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Upload the reference tables, wait for the stream, send; the last line printed is a JSON summary."""
+    """Upload the reference tables, wait for the streams, send; the last line printed is a JSON summary."""
     options = parse_args(arguments)
     session = boto3.Session(region_name=options.region)
     kinesis, s3 = session.client("kinesis"), session.client("s3")
-    prefix = options.prefix or f"millrace-{options.environment}"
-    target = deployment.find(session.client("cloudformation"), prefix)
+    target = deployment.find(session.client("cloudformation"), stack_prefix(options))
     # Before the first event: the job that joins these tables starts when the first flights have landed.
     for name, path in flights.reference_files().items():
         s3.put_object(
@@ -53,42 +60,49 @@ def main(arguments: Sequence[str]) -> None:
             ContentType="text/csv",
         )
     deployment.wait_until_read(kinesis, session.client("firehose"), target)
-    rates = damage.Rates(options.damage_rate, options.oversize_rate, options.duplicate_rate)
-    events = flights.events(options.months, options.days, options.limit)
+    wanted = [name for name in SOURCES if options.source in (name, "both")]
     refused = RefusedEvents(s3, target.quarantine_bucket)
     started = time.monotonic()
     with Ledger(options.ledger) as ledger:
 
-        def refuse(record: damage.Record) -> None:
+        def refuse(record: Record) -> None:
             refused.put(record)
             ledger.add([record])
 
-        producer = StreamProducer(
-            kinesis, target.stream, acknowledged=ledger.add, refuse=refuse, progress=_reporter(started)
-        )
-        progress = producer.send(damage.records(events, rates, options.seed))
+        producers = {
+            name: StreamProducer(kinesis, target.streams[name].name, acknowledged=ledger.add, refuse=refuse)
+            for name in wanted
+        }
+        send(producers, _records(options, wanted), reporter(started))
     summary = {
-        **vars(progress),
+        **vars(Progress.of(producers.values())),
         "seconds": round(time.monotonic() - started, 1),
-        "stream": target.stream,
+        "streams": {name: target.streams[name].name for name in wanted},
         "ledger": str(options.ledger),
     }
     print(json.dumps(summary))
 
 
-def _reporter(started: float) -> Callable[[Progress], None]:
-    """Return a callback that prints the counts to stderr every other second."""
-    last = started
+def send(producers: dict[str, StreamProducer], records: Iterable[Record], report: Callable[[Progress], None]) -> None:
+    """Send each record to the stream of its source, of any few thousand those of the first source first."""
+    rest = iter(records)
+    while chunk := list(islice(rest, _CHUNK)):
+        for name, producer in producers.items():
+            producer.send(record for record in chunk if record.source == name)
+        report(Progress.of(producers.values()))
 
-    def report(progress: Progress) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _REPORT_SECONDS:
-            last = now
-            counts = f"{progress.sent:>9,} sent, {progress.refused} refused, {progress.retried} retried"
-            print(f"{counts}, {progress.sent / (now - started):,.0f}/s", file=sys.stderr)
 
-    return report
+def _records(options: argparse.Namespace, names: Collection[str]) -> Iterator[Record]:
+    """Yield the sources' records by the day, those of the first source before the others' of the same day."""
+    rates = damage.Rates(options.damage_rate, options.oversize_rate, options.duplicate_rate)
+
+    def of(name: str) -> Iterator[Record]:
+        source = SOURCES[name]
+        events = islice(source.events(options.months, options.days), options.limit)
+        return damage.records(events, rates, options.seed, source)
+
+    # A copy that is sent later is of an earlier day: it comes at once, and nothing waits for it.
+    return heapq.merge(*map(of, names), key=attrgetter("day"))
 
 
 def _range(low: int, high: int) -> Callable[[str], range]:
@@ -126,4 +140,9 @@ def _share(text: str) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        if sys.argv[1:2] == ["redrive"]:
+            sys.exit(redrive.main(sys.argv[2:]))
+        main(sys.argv[1:])
+    except (LookupError, FileNotFoundError, TimeoutError, PutFailedError) as error:
+        sys.exit(str(error))

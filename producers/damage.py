@@ -13,12 +13,14 @@ from datetime import date
 
 from producers.flights import Event
 from producers.kinesis import MAX_RECORD_BYTES, Record
+from producers.sources import FLIGHTS, Source
 
 GOOD = "good"
 OVERSIZE = "oversize"
 # Far enough apart to arrive in another batch, and mostly in another object.
 _RESEND_AFTER = 2_000
 
+Damages = dict[str, tuple[Callable[[Event], bytes], ...]]
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -32,18 +34,25 @@ class Rates:
     resent: float = 0.001
 
 
-def records(events: Iterable[Event], rates: Rates, seed: int) -> Iterator[Record]:
-    """Yield a record for each event, some damaged; good ones are now and then followed by a resent copy."""
+def records(events: Iterable[Event], rates: Rates, seed: int, source: Source = FLIGHTS) -> Iterator[Record]:
+    """Yield a record for each event, some damaged; good ones are now and then followed by a resent copy.
+
+    A record ends with a newline, damaged or not: Firehose writes source records one after the other with nothing in
+    between, and what can't be told apart there could not be sent again.
+    """
     waiting: deque[tuple[int, Record]] = deque()
     for position, event in enumerate(events):
         drawn = _draw(seed, event["event_id"])
-        kind, data = _damaged(event, rates, drawn)
+        kind, data = _damaged(event, rates, drawn, DAMAGES_BY_SOURCE[source.name])
+        if kind == GOOD and event["event_id"] in source.impossible:
+            kind = "impossible_value"
         record = Record(
             event_id=event["event_id"],
             day=date(event["year"], event["month"], event["day"]),
-            partition_key=event["tailnum"] or event["carrier"],
-            data=data,
+            partition_key=source.partition_key(event, data),
+            data=data + b"\n",
             kind=kind,
+            source=source.name,
         )
         yield record
         if kind == GOOD and drawn > 1 - rates.resent:
@@ -65,14 +74,14 @@ def _draw(seed: int, event_id: str) -> float:
     return int.from_bytes(digest) / 2**64
 
 
-def _damaged(event: Event, rates: Rates, drawn: float) -> tuple[str, bytes]:
+def _damaged(event: Event, rates: Rates, drawn: float, damages: Damages) -> tuple[str, bytes]:
     """Return kind and bytes of an event: low draws are damaged (and high ones resent by the caller)."""
     if drawn < rates.oversize:
         return OVERSIZE, encode({**event, "remarks": "x" * MAX_RECORD_BYTES})
     if drawn < rates.oversize + rates.damaged:
         chance = random.Random(drawn)  # noqa: S311  reproducible, not secret
-        kind = chance.choice(tuple(DAMAGES))
-        return kind, chance.choice(DAMAGES[kind])(event)
+        kind = chance.choice(tuple(damages))
+        return kind, chance.choice(damages[kind])(event)
     return GOOD, encode(event)
 
 
@@ -85,7 +94,7 @@ def _without(name: str) -> Callable[[Event], bytes]:
 
 
 # By kind (the reason that quarantine must name), ways to do it. None may make two events' bytes equal.
-DAMAGES: dict[str, tuple[Callable[[Event], bytes], ...]] = {
+DAMAGES: Damages = {
     "broken_json": (
         lambda event: encode(event)[:-1],
         lambda event: encode(event)[: len(encode(event)) // 2],
@@ -111,3 +120,24 @@ DAMAGES: dict[str, tuple[Callable[[Event], bytes], ...]] = {
     ),
     "unexpected_field": (_with(passengers=180), lambda event: encode({**event, "Origin": event["origin"]})),
 }
+
+WEATHER_DAMAGES: Damages = {
+    "broken_json": (
+        lambda event: encode(event)[:-1],
+        lambda event: encode(event)[: len(encode(event)) // 2],
+        lambda event: encode({**event, "precip": float("inf")}),
+        lambda event: encode(event)[:-1] + b',"hour":1}',
+        lambda event: encode(event).replace(b'"origin":"', b'"origin":"\xff'),
+    ),
+    "missing_field": (_without("event_id"), _without("origin"), _with(time_hour=None)),
+    "wrong_type": (
+        _with(temp="warm"),
+        _with(visib=True),
+        lambda event: encode({**event, "hour": str(event["hour"])}),
+        lambda event: encode({**event, "origin": [event["origin"]]}),
+    ),
+    "impossible_value": (_with(humid=100.5), _with(wind_dir=-1.0), _with(month=2, day=30), _with(origin="Newark")),
+    "unexpected_field": (_with(station=7), lambda event: encode({**event, "Origin": event["origin"]})),
+}
+
+DAMAGES_BY_SOURCE = {"flights": DAMAGES, "weather": WEATHER_DAMAGES}

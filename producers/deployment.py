@@ -1,22 +1,29 @@
-"""Finds a deployment's stream and buckets in its stack outputs and waits until the stream is being read."""
+"""Finds a deployment's streams and buckets in its stack outputs and waits until the streams are being read."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+_OUTPUTS_OF = {"weather": "Weather", "flights": ""}  # what the outputs' names of each source begin with
 _POLL_SECONDS = 2
 _TIMEOUT_SECONDS = 600
 
 
+class Stream(NamedTuple):
+    """Names of a stream and of the delivery stream that reads it."""
+
+    name: str
+    delivery: str
+
+
 @dataclass(frozen=True)
 class Target:
-    """Names of what the producer writes to, and of the delivery stream that reads it."""
+    """Names of what the producer writes to: the stream of each source, and buckets."""
 
-    stream: str
-    delivery_stream: str
+    streams: dict[str, Stream]
     raw_bucket: str
     quarantine_bucket: str
 
@@ -27,10 +34,10 @@ def find(cloudformation: Any, prefix: str) -> Target:
     Raises LookupError if a stack or an output is missing.
     """
     lake = _outputs(cloudformation, f"{prefix}-data-lake", "RawBucketName", "QuarantineBucketName")
-    streaming = _outputs(cloudformation, f"{prefix}-streaming", "StreamName", "DeliveryStreamName")
+    names = {source: (f"{of}StreamName", f"{of}DeliveryStreamName") for source, of in _OUTPUTS_OF.items()}
+    streaming = _outputs(cloudformation, f"{prefix}-streaming", *(key for keys in names.values() for key in keys))
     return Target(
-        stream=streaming["StreamName"],
-        delivery_stream=streaming["DeliveryStreamName"],
+        streams={source: Stream(*(streaming[key] for key in keys)) for source, keys in names.items()},
         raw_bucket=lake["RawBucketName"],
         quarantine_bucket=lake["QuarantineBucketName"],
     )
@@ -53,29 +60,30 @@ def _outputs(cloudformation: Any, stack: str, *keys: str) -> dict[str, str]:
 def wait_until_read(
     kinesis: Any, firehose: Any, target: Target, *, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Return once stream and delivery stream are ACTIVE; raises TimeoutError, or RuntimeError if one failed.
+    """Return once streams and delivery streams are ACTIVE; raises TimeoutError, or RuntimeError if one failed.
 
     Firehose reads from LATEST: what is put before the delivery stream is ACTIVE never reaches it.
     """
 
-    def stream_status() -> str:
-        described = kinesis.describe_stream_summary(StreamName=target.stream)
+    def stream_status(name: str) -> str:
+        described = kinesis.describe_stream_summary(StreamName=name)
         return described["StreamDescriptionSummary"]["StreamStatus"]
 
-    def delivery_status() -> str:
-        described = firehose.describe_delivery_stream(DeliveryStreamName=target.delivery_stream)
+    def delivery_status(name: str) -> str:
+        described = firehose.describe_delivery_stream(DeliveryStreamName=name)
         return described["DeliveryStreamDescription"]["DeliveryStreamStatus"]
 
-    _wait(f"stream {target.stream}", stream_status, sleep)
-    _wait(f"delivery stream {target.delivery_stream}", delivery_status, sleep)
+    for stream in target.streams.values():
+        _wait("stream", stream.name, stream_status, sleep)
+        _wait("delivery stream", stream.delivery, delivery_status, sleep)
 
 
-def _wait(name: str, status: Callable[[], str], sleep: Callable[[float], None]) -> None:
+def _wait(kind: str, name: str, status: Callable[[str], str], sleep: Callable[[float], None]) -> None:
     for _ in range(_TIMEOUT_SECONDS // _POLL_SECONDS):
-        current = status()
+        current = status(name)
         if current in ("ACTIVE", "UPDATING"):
             return
         if current != "CREATING":
-            raise RuntimeError(f"the {name} is {current}: look at its events in the console and deploy again")
+            raise RuntimeError(f"the {kind} {name} is {current}: look at its events in the console and deploy again")
         sleep(_POLL_SECONDS)
-    raise TimeoutError(f"the {name} is not ACTIVE after {_TIMEOUT_SECONDS} s: look at its stack's events")
+    raise TimeoutError(f"the {kind} {name} is not ACTIVE after {_TIMEOUT_SECONDS} s: look at its stack's events")

@@ -11,7 +11,7 @@ Event = dict[str, Any]
 
 ALL_MONTHS = range(1, 13)
 ALL_DAYS = range(1, 32)
-REFERENCE_TABLES = ("weather", "planes", "airports")
+REFERENCE_TABLES = ("planes", "airports")
 
 _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "time_hour": str,

@@ -32,13 +32,14 @@ _RETRIED_CODES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An event's bytes on their way: `kind` is "good" or how it was damaged, `day` that of its departure."""
+    """An event's bytes on their way: `kind` is "good" or how it was damaged, `day` the event's own."""
 
     event_id: str
     day: date
     partition_key: str
     data: bytes
     kind: str
+    source: str = "flights"
 
     @property
     def size(self) -> int:
@@ -54,6 +55,12 @@ class Progress:
     refused: int = 0
     retried: int = 0
     bytes: int = 0
+
+    @classmethod
+    def of(cls, producers: Iterable["StreamProducer"]) -> "Progress":
+        """Return the sum over some producers."""
+        counts = [vars(producer.progress).values() for producer in producers]
+        return cls(*map(sum, zip(*counts, strict=True)))
 
 
 class PutFailedError(RuntimeError):
@@ -84,7 +91,10 @@ def batches(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 class StreamProducer:
-    """Sends to one stream; `acknowledged` gets the records that it took, `refuse` each that is too large."""
+    """Sends to one stream; `acknowledged` gets the records that it took, `refuse` each that is too large.
+
+    `progress` has the counts so far.
+    """
 
     def __init__(
         self,
@@ -102,20 +112,20 @@ class StreamProducer:
         self._refuse = refuse
         self._report = progress
         self._sleep = sleep
-        self._progress = Progress()
+        self.progress = Progress()
 
     def send(self, records: Iterable[Record]) -> Progress:
         """Send each record at least once, return the counts; raises PutFailedError with those not taken."""
         for batch in batches(self._small_enough(records)):
             self._put(batch)
-            self._report(self._progress)
-        return self._progress
+            self._report(self.progress)
+        return self.progress
 
     def _small_enough(self, records: Iterable[Record]) -> Iterator[Record]:
         for record in records:
             if record.size > MAX_RECORD_BYTES:
                 self._refuse(record)
-                self._progress.refused += 1
+                self.progress.refused += 1
             else:
                 yield record
 
@@ -123,12 +133,12 @@ class StreamProducer:
         code = ""
         for attempt in range(_MAX_TRIES):
             if attempt:
-                self._progress.retried += len(batch)
+                self.progress.retried += len(batch)
                 self._sleep(_wait_seconds(attempt))
             taken, batch, code = self._put_once(batch)
             self._acknowledged(taken)
-            self._progress.sent += len(taken)
-            self._progress.bytes += sum(len(record.data) for record in taken)
+            self.progress.sent += len(taken)
+            self.progress.bytes += sum(len(record.data) for record in taken)
             if not batch:
                 return
         raise PutFailedError(self._stream, batch, code)

@@ -30,7 +30,7 @@ class RefusedEvents:
         }
         self._s3.put_object(
             Bucket=self._bucket,
-            Key=f"refused/flights/{record.day:year=%Y/month=%m/day=%d}/{digest}.json",
+            Key=f"refused/{record.source}/{record.day:year=%Y/month=%m/day=%d}/{digest}.json",
             Body=json.dumps(document).encode(),
             ContentType="application/json",
         )

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from producers.flights import ALL_DAYS, ALL_MONTHS, Event, reference_files
+from producers.flights import ALL_DAYS, ALL_MONTHS, Event, data_folder
 
 _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "time_hour": str,
@@ -33,7 +33,7 @@ def events(months: Collection[int] = ALL_MONTHS, days: Collection[int] = ALL_DAY
 
     Raises FileNotFoundError if the data are missing, ValueError if their columns are not the known ones.
     """
-    path = reference_files()["weather"]
+    path = data_folder() / "weather.csv"
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         if set(rows.fieldnames or ()) != set(_CONVERTERS):

@@ -34,6 +34,7 @@ from components.role import ServiceRole
 from schemas import flights
 
 PREFIX = "flights/"
+WEATHER_PREFIX = "weather/"
 REFERENCE_PREFIX = "reference/"
 STATE_PREFIX = "_state/"
 
@@ -107,7 +108,7 @@ class CatalogEtl(Layer):
         role = ServiceRole(self, "JobRole", "glue")
         script = s3_assets.Asset(self, "Script", path=str(ROOT / "glue_jobs" / "curate_flights.py"))
         read_objects(role, script.bucket, "")
-        read_objects(role, raw, PREFIX, REFERENCE_PREFIX)
+        read_objects(role, raw, PREFIX, WEATHER_PREFIX, REFERENCE_PREFIX)
         replace_objects(role, curated, PREFIX, STATE_PREFIX)
         use_key(role, key)
         allow(role, ["kms:Encrypt"], key.key_arn)  # docs.aws.amazon.com/glue/latest/dg/set-up-encryption.html
@@ -143,6 +144,7 @@ class CatalogEtl(Layer):
             security_configuration=security,
             default_arguments={
                 "--raw_path": raw.s3_url_for_object(PREFIX),
+                "--weather_path": raw.s3_url_for_object(WEATHER_PREFIX),
                 "--reference_path": raw.s3_url_for_object(REFERENCE_PREFIX),
                 "--curated_path": curated.s3_url_for_object(PREFIX),
                 "--state_path": curated.s3_url_for_object(f"{STATE_PREFIX}flights.json"),
@@ -153,7 +155,7 @@ class CatalogEtl(Layer):
         return job
 
     def _workflow(self, options: CatalogEtlOptions, job: glue.PySparkEtlJob) -> glue.Workflow:
-        workflow = glue.Workflow(self, "Workflow", description="Curates flights whenever raw ones have arrived")
+        workflow = glue.Workflow(self, "Workflow", description="Curates flights whenever raw events have arrived")
         workflow.add_event_trigger(
             "OnNewRawObjects",
             event_batching_condition=glue.EventBatchingCondition(
@@ -169,11 +171,14 @@ class CatalogEtl(Layer):
         rule = events.Rule(
             self,
             "RawObjectCreated",
-            description="Tells the workflow of each new object of raw flights",
+            description="Tells the workflow of each new object of raw flights or weather",
             event_pattern=events.EventPattern(
                 source=["aws.s3"],
                 detail_type=["Object Created"],
-                detail={"bucket": {"name": [raw.bucket_name]}, "object": {"key": [{"prefix": PREFIX}]}},
+                detail={
+                    "bucket": {"name": [raw.bucket_name]},
+                    "object": {"key": [{"prefix": PREFIX}, {"prefix": WEATHER_PREFIX}]},
+                },
             ),
         )
         before(role, rule)

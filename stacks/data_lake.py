@@ -40,7 +40,8 @@ class DataLakeOptions(Options):
     infrequent_days: int = Field(60, ge=1, description="days after which raw and curated move to Standard-IA")
     archive_days: int = Field(180, ge=1, description="days after which raw is archived and curated rarely read")
     archived_prefixes: tuple[str, ...] = Field(
-        ("flights/",), description="prefixes of raw that are archived; reference data, read by every job, is not"
+        ("flights/", "weather/", "source/"),
+        description="prefixes of raw that are archived; reference data, read by every job, is not",
     )
     undelete_days: int = Field(30, ge=1, description="days in which what was deleted is back at once")
     recover_days: int = Field(365, ge=1, description="days in which what was deleted is back within 48 hours")
@@ -87,6 +88,7 @@ class DataLake(Layer):
             lifecycle_rules=[
                 *(self._cool(prefix, StorageClass.GLACIER) for prefix in options.archived_prefixes),
                 _expire("undelivered", options.quarantine_days, prefix="errors/"),
+                _expire("marks", options.quarantine_days, prefix="redriven/"),
                 undo,
             ],
         )

@@ -1,47 +1,76 @@
-"""Streaming: flight events arrive on a stream and land in the lake, valid ones as Parquet, the others in quarantine.
+"""Streaming: events of flights and of weather arrive on streams and land in the lake, what is refused in quarantine.
 
-Provisions  a Kinesis stream; a Firehose delivery stream that reads it, transforms records with a Lambda function and
-            writes Parquet by the flight's day; the raw table that gives it its schema.
+    stream -> transform -> raw, Parquet by the event's day        one such line for flights, one for weather
+
+Provisions  two Kinesis streams; for each a Firehose delivery stream that reads it, transforms records with a Lambda
+            function, writes Parquet by the event's day, and keeps every record as it came and those it could not
+            deliver; the raw tables that give them their schemas.
 Inputs      a KMS key, the raw and quarantine buckets, the catalogue database.
-Outputs     `stream`, `table`.
-Costs       a provisioned shard $0.36 a day; Firehose $0.029 a GB and $0.018 a GB for Parquet; Lambda by use.
-Copy        this file, components/{base,findings,function,log_group,parquet_table,permissions,role,stream}.py, schemas,
-            lambda/records_transform and build/vendored/records_transform.
+Outputs     `stream` and `table` of flights, `weather_stream` and `weather_table`.
+Costs       a provisioned shard $0.36 a day, an on-demand stream $0.96; Firehose $0.029 a GB and $0.018 a GB for
+            Parquet; Lambda by use.
+Copy        this file, components/{base,delivery,findings,function,log_group,parquet_table,permissions,role,
+            stream}.py, schemas, lambda/records_transform and build/vendored/records_transform.
 """
 
 from typing import Literal
 
 from aws_cdk import CfnOutput, Duration, Size
 from aws_cdk import aws_glue as glue
-from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from components.base import Deployment, Layer, Options
-from components.findings import explain
-from components.function import Function
-from components.log_group import LogGroup
-from components.parquet_table import DayPartitionedTable
-from components.permissions import allow, before, put_objects, read_objects, use_key, write_objects
-from components.role import ServiceRole
-from components.stream import DataStream
-from schemas import flights
+from components.delivery import Delivery
+from components.stream import DataStream, shards_needed
+from schemas import flights, weather
 
-PREFIX = "flights/"
+FLIGHTS_PREFIX, WEATHER_PREFIX = "flights/", "weather/"
+
+
+class StreamOptions(Options):
+    """A stream's capacity, and the load it is meant for, which a provisioned one is held against."""
+
+    mode: Literal["provisioned", "on-demand"] = Field("provisioned", description="how the stream's capacity is billed")
+    retention_hours: int = Field(24, ge=24, le=8760, description="hours that the stream can be replayed")
+    records_per_second: float = Field(100, ge=0, description="records a second that producers send at the peak")
+    record_bytes: int = Field(500, ge=1, le=1_048_576, description="bytes of an average record with its key")
+    read_mb_per_second: float = Field(0.2, ge=0, description="MB a second that all consumers together read at the peak")
+    shards: int = Field(
+        1,
+        ge=1,
+        le=200,
+        validate_default=True,
+        description="shards of a provisioned stream: 1 MB/s or 1,000 records/s in and 2 MB/s out each",
+    )
+
+    @field_validator("shards")
+    @classmethod
+    def _carry_the_load(cls, shards: int, others: ValidationInfo) -> int:
+        load = others.data
+        if load.get("mode") != "provisioned" or not load.keys() >= {"record_bytes", "read_mb_per_second"}:
+            return shards
+        mb_in = load["records_per_second"] * load["record_bytes"] / 1e6
+        needed = shards_needed(mb_in, load["records_per_second"], load["read_mb_per_second"])
+        if shards < needed:
+            raise ValueError(
+                f"Input should be at least {needed}: {load['records_per_second']:g} records/s of "
+                f"{load['record_bytes']} bytes and {load['read_mb_per_second']:g} MB/s read need as many"
+            )
+        return shards
 
 
 class StreamingOptions(Options):
-    mode: Literal["provisioned", "on-demand"] = Field("provisioned", description="how the stream's capacity is billed")
-    shards: int = Field(1, ge=1, le=200, description="shards of a provisioned stream: 1 MB/s or 1,000 records/s each")
-    retention_hours: int = Field(24, ge=24, le=8760, description="hours that the stream can be replayed")
+    flights: StreamOptions = StreamOptions()
+    weather: StreamOptions = StreamOptions()
     buffer_mib: int = Field(64, ge=64, le=128, description="MiB Firehose gathers; Parquet needs 64 or more")
     buffer_seconds: int = Field(60, ge=60, le=900, description="seconds Firehose waits at most")
 
 
 class Streaming(Layer):
-    """Stream -> transform -> raw zone, with everything refused in quarantine."""
+    """Streams -> transforms -> raw zone, with everything refused in quarantine."""
 
     def __init__(
         self,
@@ -55,113 +84,52 @@ class Streaming(Layer):
         quarantine: s3.IBucket,
         database: glue.IDatabase,
     ) -> None:
-        super().__init__(scope, construct_id, deployment, "Millrace: flight events from stream to lake")
-        self.stream = DataStream(
+        super().__init__(scope, construct_id, deployment, "Millrace: events of flights and weather, stream to lake")
+        shared = {
+            "key": key,
+            "raw": raw,
+            "quarantine": quarantine,
+            "database": database,
+            "buffer_size": Size.mebibytes(options.buffer_mib),
+            "buffer_interval": Duration.seconds(options.buffer_seconds),
+        }
+        self.stream = self._stream("Flights", options.flights, key)
+        landed = Delivery(
             self,
-            "Flights",
+            "FlightsDelivery",
             deployment,
+            stream=self.stream,
+            contract="flights",
+            prefix=FLIGHTS_PREFIX,
+            columns=flights.RAW_COLUMNS,
+            **shared,
+        )
+        self.weather_stream = self._stream("Weather", options.weather, key)
+        weather_landed = Delivery(
+            self,
+            "WeatherDelivery",
+            deployment,
+            stream=self.weather_stream,
+            contract="weather",
+            prefix=WEATHER_PREFIX,
+            columns=weather.RAW_COLUMNS,
+            **shared,
+        )
+        self.table, self.weather_table = landed.table, weather_landed.table
+        CfnOutput(self, "StreamName", value=self.stream.stream_name)
+        CfnOutput(self, "DeliveryStreamName", value=landed.name)
+        CfnOutput(self, "RawTableName", value=self.table.table_name)
+        CfnOutput(self, "WeatherStreamName", value=self.weather_stream.stream_name)
+        CfnOutput(self, "WeatherDeliveryStreamName", value=weather_landed.name)
+        CfnOutput(self, "WeatherRawTableName", value=self.weather_table.table_name)
+
+    def _stream(self, construct_id: str, options: StreamOptions, key: kms.IKey) -> DataStream:
+        return DataStream(
+            self,
+            construct_id,
+            self.deployment,
             key=key,
             mode=options.mode,
             shards=options.shards,
             retention=Duration.hours(options.retention_hours),
         )
-        transform = Function(
-            self,
-            "Transform",
-            deployment,
-            folder="records_transform",
-            key=key,
-            failures_reach="Firehose, which tries again and then keeps the records under the error prefix",
-            description="Checks flight events: valid ones go on, the others to quarantine with the reason",
-            timeout=Duration.minutes(3),
-            memory_mb=512,
-            environment={
-                "CONTRACT": "flights",
-                "QUARANTINE_BUCKET": quarantine.bucket_name,
-                "QUARANTINE_PREFIX": PREFIX,
-            },
-        )
-        put_objects(transform.permissions, quarantine, PREFIX)
-        use_key(transform.permissions, key)
-        self.table = DayPartitionedTable(
-            self,
-            "RawFlights",
-            database=database,
-            bucket=raw,
-            prefix=PREFIX,
-            table_name="flights_raw",
-            columns=flights.RAW_COLUMNS,
-            description="Flight events as they arrived, valid and possibly repeated",
-        )
-        delivery = self._delivery(options, key, raw, transform)
-        CfnOutput(self, "StreamName", value=self.stream.stream_name)
-        CfnOutput(self, "DeliveryStreamName", value=delivery.delivery_stream_name)
-        CfnOutput(self, "RawTableName", value=self.table.table_name)
-
-    def _delivery(
-        self, options: StreamingOptions, key: kms.IKey, raw: s3.IBucket, transform: Function
-    ) -> firehose.DeliveryStream:
-        by_day = "/".join(f"{unit}=!{{partitionKeyFromLambda:{unit}}}" for unit in ("year", "month", "day"))
-        role = ServiceRole(self, "DeliveryRole", "firehose")
-        errors = LogGroup(self, "DeliveryErrors", self.deployment, key=key)
-        read_objects(role, raw, PREFIX, f"errors/{PREFIX}")
-        write_objects(role, raw, PREFIX, f"errors/{PREFIX}")
-        use_key(role, key)
-        allow(role, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], raw.bucket_arn)
-        allow(
-            role,
-            [
-                "kinesis:DescribeStream",
-                "kinesis:GetShardIterator",
-                "kinesis:GetRecords",
-                "kinesis:ListShards",
-            ],
-            self.stream.stream_arn,
-        )
-        allow(role, ["lambda:InvokeFunction", "lambda:GetFunctionConfiguration"], transform.function_arn)
-        allow(
-            role,
-            ["glue:GetTable", "glue:GetTableVersion", "glue:GetTableVersions"],
-            self.table.table_arn,
-            self.table.database.database_arn,
-            self.format_arn(service="glue", resource="catalog"),
-        )
-        allow(role, ["logs:PutLogEvents"], errors.log_group_arn)
-        fixed = role.without_policy_updates()
-        delivery = firehose.DeliveryStream(
-            self,
-            "Delivery",
-            source=firehose.KinesisStreamSource(self.stream),
-            role=fixed,
-            destination=firehose.S3Bucket(
-                raw,
-                role=fixed,
-                encryption_key=key,
-                data_output_prefix=f"{PREFIX}{by_day}/",
-                error_output_prefix=f"errors/{PREFIX}!{{firehose:error-output-type}}/",
-                buffering_size=Size.mebibytes(options.buffer_mib),
-                buffering_interval=Duration.seconds(options.buffer_seconds),
-                dynamic_partitioning=firehose.DynamicPartitioningProps(enabled=True),
-                processors=[
-                    firehose.LambdaFunctionProcessor(
-                        transform,
-                        buffer_size=Size.mebibytes(1),
-                        buffer_interval=Duration.seconds(60),
-                        retries=3,
-                    )
-                ],
-                data_format_conversion=firehose.DataFormatConversionProps(
-                    schema_configuration=firehose.SchemaConfiguration.from_cfn_table(self.table.node.default_child),
-                    input_format=firehose.InputFormat.OPENX_JSON,
-                    output_format=firehose.OutputFormat.PARQUET,
-                ),
-                logging_config=firehose.EnableLogging(errors),
-            ),
-        )
-        before(role, delivery)
-        explain(
-            delivery,
-            "KDF1",
-            "the records are encrypted in the stream it reads; Firehose takes no key of its own then",
-        )
-        return delivery

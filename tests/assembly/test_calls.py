@@ -13,7 +13,7 @@ from checks.calls import findings, not_judged
 
 Statements = list[dict[str, Any]]
 ROLES = {  # layer -> the start of a policy's name, and an action that its role can't do without
-    "streaming": ("TransformRole", "s3:PutObject"),
+    "streaming": ("FlightsDeliveryTransformRole", "s3:PutObject"),
     "serving": ("PredictRole", "sagemaker:InvokeEndpoint"),
     "monitoring": ("JobRole", "sagemaker:DescribeEndpointConfig"),
     "training": ("EmptyGroupRole", "sagemaker:ListModelPackages"),

@@ -74,7 +74,7 @@ def test_there_is_a_bucket_for_every_zone(assembly: Assembly) -> None:
 @pytest.mark.requirement(
     "st-lifecycle-ia-60", "st-lifecycle-glacier-6mo", "st-standard-ia", "st-glacier-flexible", "st-lifecycle-prefix"
 )
-def test_raw_flights_are_archived_and_reference_data_is_not(assembly: Assembly) -> None:
+def test_raw_events_are_archived_and_reference_data_is_not(assembly: Assembly) -> None:
     assert rule(lake(assembly), "Raw", "cool-flights") == {
         "Prefix": "flights/",
         "Transitions": transitions(("STANDARD_IA", 60), ("GLACIER", 180)),
@@ -84,7 +84,7 @@ def test_raw_flights_are_archived_and_reference_data_is_not(assembly: Assembly) 
         for each in bucket(lake(assembly), "Raw")["LifecycleConfiguration"]["Rules"]
         if "Transitions" in each
     }
-    assert moved == {"flights/"}
+    assert moved == {"flights/", "weather/", "source/"}
 
 
 @pytest.mark.requirement("st-glacier-instant", "st-lifecycle-ia-60")
@@ -252,7 +252,7 @@ def test_another_key_or_algorithm_is_denied_and_no_header_is_fine(
         ("role/someone", {"aws:SourceVpc": "vpc-other"}, "Deny"),
         ("role/someone", {"aws:SourceVpc": "vpc"}, "ImplicitDeny"),
         ("role/someone", {"aws:ViaAWSService": "true"}, "ImplicitDeny"),  # Athena on someone's behalf
-        ("role/theirs-streaming-DeliveryRole-1X", {}, "ImplicitDeny"),
+        ("role/theirs-streaming-FlightsDeliveryRole-1X", {}, "ImplicitDeny"),
         ("role/theirs-people-DataEngineer-1X", {}, "Deny"),
     ],
 )

@@ -101,6 +101,7 @@ S3_POLICY = ("AWS::S3::BucketPolicy", "PolicyDocument")
 DELIVERY = ("AWS::KinesisFirehose::DeliveryStream", "ExtendedS3DestinationConfiguration")
 VARIABLES = ("AWS::Lambda::Function", "Environment", "Variables")
 WORKGROUP = ("AWS::Athena::WorkGroup", "WorkGroupConfiguration")
+TRANSFORM_ROLE = "FlightsDeliveryTransformRole"
 LIFECYCLE = [{"Status": "Enabled", "Transitions": [{"StorageClass": "STANDARD_IA", "TransitionInDays": 7}]}]
 VECTORS = {"Type": "VECTOR"}
 FAULTS: dict[str, tuple[str, Gate, str, Mutation]] = {
@@ -155,9 +156,18 @@ FAULTS: dict[str, tuple[str, Gate, str, Mutation]] = {
         "streaming",
         calls.findings,
         "calls-unused",
-        allows("TransformRole", "dynamodb:PutItem", resource="arn:aws:dynamodb:us-east-1:123456789012:table/flights"),
+        allows(
+            TRANSFORM_ROLE,
+            "dynamodb:PutItem",
+            resource="arn:aws:dynamodb:us-east-1:123456789012:table/flights",
+        ),
     ),
-    "an action too few": ("streaming", calls.findings, "calls-missing", takes("TransformRole", "s3:PutObject")),
+    "an action too few": (
+        "streaming",
+        calls.findings,
+        "calls-missing",
+        takes(TRANSFORM_ROLE, "s3:PutObject"),
+    ),
     "NotAction": (
         "training",
         access.findings,
@@ -171,7 +181,7 @@ FAULTS: dict[str, tuple[str, Gate, str, Mutation]] = {
         also(
             "AWS::Lambda::Permission",
             Action="lambda:InvokeFunction",
-            FunctionName={"Ref": "TransformC0C45E96"},
+            FunctionName={"Ref": "FlightsDeliveryTransform504A6BF6"},
             Principal="s3.amazonaws.com",
         ),
     ),

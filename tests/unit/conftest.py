@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -88,3 +88,15 @@ def spark(buckets: dict[str, Path]) -> Iterator["SparkSession"]:
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The clients of a deployment with the outputs, buckets and streams that the producer looks for."""
+    import boto3
+
+    from tests.unit.deployed import clients
+
+    with clients() as made:
+        monkeypatch.setattr(boto3.Session, "client", lambda session, name: made[name])
+        yield made

@@ -21,8 +21,9 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from glue_jobs import curate_flights as job
-from producers import flights
-from schemas.flights import CURATED_COLUMNS, RAW_COLUMNS
+from producers import flights, weather
+from schemas.flights import CURATED_COLUMNS, PARTITION_KEYS, RAW_COLUMNS, WEATHER_COLUMNS
+from schemas.weather import RAW_COLUMNS as RAW_WEATHER_COLUMNS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("spark")
 
 PATHS = job.Paths(
-    "s3://raw/flights/", "s3://raw/reference/", "s3://curated/flights/", "s3://curated/_state/flights.json"
+    "s3://raw/flights/",
+    "s3://raw/weather/",
+    "s3://raw/reference/",
+    "s3://curated/flights/",
+    "s3://curated/_state/flights.json",
 )
 ARROW = {"int": pa.int32(), "double": pa.float64(), "string": pa.string()}
-RAW_ARROW = pa.schema([(name, ARROW[glue_type]) for name, glue_type in RAW_COLUMNS])
 FIRST, SECOND = "year=2013/month=01/day=01", "year=2013/month=01/day=02"
 
 Event = dict[str, Any]
@@ -81,6 +85,15 @@ def days() -> list[list[Event]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def hours() -> list[list[Event]]:
+    """The weather of 1 and 2 January."""
+    found: list[list[Event]] = [[], []]
+    for event in weather.events(months=[1], days=[1, 2]):
+        found[event["day"] - 1].append(event)
+    return found
+
+
 @pytest.fixture
 def s3(buckets: dict[str, Path]) -> FolderS3:
     """Empty buckets but for the reference tables."""
@@ -98,11 +111,13 @@ def s3(buckets: dict[str, Path]) -> FolderS3:
 def deliver(buckets: dict[str, Path]) -> Callable[..., None]:
     """Return a function that writes one raw object as Firehose does, at a time in seconds."""
 
-    def write(day: str, name: str, events: Iterable[Event], at: int) -> None:
-        rows = [{column: event[column] for column, _ in RAW_COLUMNS} for event in events]
-        path = buckets["raw"] / "flights" / day / f"{name}.parquet"
+    def write(day: str, name: str, events: Iterable[Event], at: int, source: str = "flights") -> None:
+        columns = {"flights": RAW_COLUMNS, "weather": RAW_WEATHER_COLUMNS}[source]
+        rows = [{column: event[column] for column, _ in columns} for event in events]
+        path = buckets["raw"] / source / day / f"{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(rows, schema=RAW_ARROW), path)
+        schema = pa.schema([(name, ARROW[glue_type]) for name, glue_type in columns])
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
         os.utime(path, (at, at))
 
     return write
@@ -132,22 +147,21 @@ def reference_rows() -> dict[str, list[dict[str, str]]]:
     return tables
 
 
-def looked_up(event: Event) -> Event:
-    """Join one flight with the reference CSVs in plain Python."""
+def looked_up(event: Event, hours: list[Event]) -> Event:
+    """Join one flight with hours of weather and the reference CSVs in plain Python."""
     tables = reference_rows()
     keys = {"origin": event["origin"], "time_hour": event["time_hour"]}
-    weather = [row for row in tables["weather"] if keys.items() <= row.items()]
+    (hour,) = [row for row in hours if keys.items() <= row.items()] or [{}]
     planes = [row | {"plane_year": row["year"]} for row in tables["planes"] if row["tailnum"] == event["tailnum"]]
     airports = [row for row in tables["airports"] if row["faa"] == event["dest"]]
     found = {
-        **next(iter(weather), {}),
         **next(iter(planes), {}),
         **{f"dest_{name}": value for name, value in next(iter(airports), {}).items()},
     }
     convert = {"int": int, "double": float, "string": str}
-    return {
+    return {name: hour.get(name) for name, _ in WEATHER_COLUMNS} | {
         name: None if found.get(name, "NA") == "NA" else convert[glue_type](found[name])
-        for name, glue_type in CURATED_COLUMNS[len(RAW_COLUMNS) :]
+        for name, glue_type in CURATED_COLUMNS[len(RAW_COLUMNS) + len(WEATHER_COLUMNS) :]
     }
 
 
@@ -157,9 +171,11 @@ def test_days_are_curated_and_only_changed_ones_again(
     buckets: dict[str, Path],
     deliver: Callable[..., None],
     days: list[list[Event]],
+    hours: list[list[Event]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     first, second = days
+    deliver(FIRST, "a", hours[0], at=1_000, source="weather")
     deliver(FIRST, "a", first[:500], at=1_000)
     deliver(FIRST, "b", first[490:-1], at=1_001)
     deliver(SECOND, "a", second, at=1_000)
@@ -181,10 +197,25 @@ def test_days_are_curated_and_only_changed_ones_again(
     files = curated_files(buckets)
     assert set(files) == {FIRST, SECOND}
     assert files[SECOND] == files_by_pass[0][SECOND]
-    check_rows(files[FIRST], first)
+    check_rows(files[FIRST], first, hours[0])
+    check_rows(files[SECOND], second, [])
+
+    # Late weather reaches the flights of its day, and of no other; an hour that is sent again is the last one's.
+    s3.after_put = lambda: None
+    changed = [hour | {"temp": 0.0} for hour in hours[1][:9]]
+    deliver(SECOND, "a", hours[1], at=1_002, source="weather")
+    deliver(SECOND, "b", changed, at=1_003, source="weather")
+    deliver("year=2013/month=01/day=03", "a", hours[1], at=1_003, source="weather")
+    job.run(spark, s3, PATHS, max_seconds=600)
+    assert passes(capsys) == [
+        {"pass": 1, "days": 1, "rows_read": len(second), "rows_written": len(second), "duplicates": 0},
+        {"pass": 2, "days": 0},
+    ]
+    first_file, files = files[FIRST], curated_files(buckets)
+    assert files[FIRST] == first_file
+    check_rows(files[SECOND], second, [*changed, *hours[1][9:]])
 
     # A run over the same input does nothing; one that has lost its state writes the same bytes.
-    s3.after_put = lambda: None
     job.run(spark, s3, PATHS, max_seconds=600)
     assert passes(capsys) == [{"pass": 1, "days": 0}]
     before = {day: hashlib.sha256(path.read_bytes()).digest() for day, path in files.items()}
@@ -215,7 +246,7 @@ def test_a_stream_that_never_rests_is_left_to_the_next_run_when_time_is_over(
     assert passes(capsys) == [{"pass": 1, "days": 1}, {"pass": 2, "days": 0}]
 
 
-def check_rows(path: Path, events: list[Event]) -> None:
+def check_rows(path: Path, events: list[Event], hours: list[Event]) -> None:
     """Hold a day's file against its events: the declared columns, every id once, a sample's values."""
     table = pq.read_table(path, partitioning=None)
     assert [(field.name, field.type) for field in table.schema] == [
@@ -226,20 +257,22 @@ def check_rows(path: Path, events: list[Event]) -> None:
     assert sorted(table["event_id"].to_pylist()) == sorted(event["event_id"] for event in events)
     for event in events[::100]:
         sent = {name: event[name] for name, _ in RAW_COLUMNS}
-        assert rows[event["event_id"]] == sent | looked_up(event)
+        assert rows[event["event_id"]] == sent | looked_up(event, hours)
 
 
 @pytest.fixture(scope="module")
 def references(spark: "SparkSession") -> dict[str, "DataFrame"]:
     """Small lookup tables with a key twice, and rows that nothing looks up."""
-    null = None
-    hour = ("EWR", 2013, 1, 1, 5, 39.0, 28.0, 64.4, 260.0, 12.7, null, 0.0, 1011.9, 10.0)
+    null, early, late = None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    rest = (28.0, 64.4, 260.0, 12.7, null, 0.0, 1011.9, 10.0, 2013, 1, 1)
+    hours = [
+        ("a", "2013-01-01T10:00:00Z", "EWR", 5, 39.0, *rest, late),
+        ("a", "2013-01-01T10:00:00Z", "EWR", 5, 99.0, *rest, early),
+        ("b", "2013-01-01T11:00:00Z", "EWR", 6, 39.0, *rest, early),
+    ]
     plane = ("N14228", 1999, "Fixed wing", "BOEING", "737-824", 2, 149, null, "Turbo-fan")
     return {
-        "weather": spark.createDataFrame(
-            [(*hour, "2013-01-01T10:00:00Z"), (*hour, "2013-01-01T10:00:00Z"), (*hour, "2013-01-01T11:00:00Z")],
-            job.WEATHER_SCHEMA,
-        ),
+        "weather": spark.createDataFrame(hours, f"{job.WEATHER_SCHEMA}, arrived timestamp"),
         "planes": spark.createDataFrame([plane, plane], job.PLANES_SCHEMA),
         "airports": spark.createDataFrame([], job.AIRPORTS_SCHEMA),
     }
@@ -277,14 +310,23 @@ def test_the_last_copy_to_arrive_wins_and_a_doubled_key_adds_no_row(
 
 
 def test_flights_are_shuffled_once(
-    spark: "SparkSession", s3: FolderS3, deliver: Callable[..., None], days: list[list[Event]]
+    spark: "SparkSession",
+    s3: FolderS3,
+    deliver: Callable[..., None],
+    days: list[list[Event]],
+    hours: list[list[Event]],
 ) -> None:
     deliver(FIRST, "a", days[0][:10], at=1_000)
-    schemas = {"weather": job.WEATHER_SCHEMA, "planes": job.PLANES_SCHEMA, "airports": job.AIRPORTS_SCHEMA}
+    deliver(FIRST, "a", hours[0], at=1_000, source="weather")
+    schemas = {"planes": job.PLANES_SCHEMA, "airports": job.AIRPORTS_SCHEMA}
     tables = {name: job.read_reference(spark, PATHS.reference, name, schema) for name, schema in schemas.items()}
-    curated = job.transform(job.read_raw(spark, PATHS.raw, [FIRST]), **tables)
+    weather = job.read_raw(spark, PATHS.weather, job.WEATHER_SCHEMA, [FIRST])
+    curated = job.transform(job.read_raw(spark, PATHS.raw, job.RAW_SCHEMA, [FIRST]), weather, **tables)
     plan = curated._jdf.queryExecution().executedPlan().toString()
-    assert plan.count("Exchange hashpartitioning") == 1
+    shuffled = [line for line in plan.splitlines() if "Exchange hashpartitioning" in line]
+    assert sum("year#" in line for line in shuffled) == 1
+    assert sum("origin#" in line for line in shuffled) == 1  # the hours, which are few and in many small objects
+    assert len(shuffled) == 2
     assert plan.count("BroadcastHashJoin") == 3
 
 
@@ -299,10 +341,11 @@ def test_a_reference_table_with_other_columns_is_refused(
         airports.collect()
 
 
-def test_the_raw_schema_is_what_the_stacks_declare(spark: "SparkSession") -> None:
-    fields = spark.createDataFrame([], job.RAW_SCHEMA).schema.fields
-    declared = [*RAW_COLUMNS, *((name, "int") for name in job.DAY_KEYS)]
-    assert [(field.name, field.dataType.simpleString()) for field in fields] == declared
+def test_the_raw_schemas_are_what_the_stacks_declare(spark: "SparkSession") -> None:
+    for schema, columns in ((job.RAW_SCHEMA, RAW_COLUMNS), (job.WEATHER_SCHEMA, RAW_WEATHER_COLUMNS)):
+        fields = spark.createDataFrame([], schema).schema.fields
+        declared = [*columns, *PARTITION_KEYS]
+        assert [(field.name, field.dataType.simpleString()) for field in fields] == declared
 
 
 @pytest.fixture

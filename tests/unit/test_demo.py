@@ -19,7 +19,7 @@ from demo.__main__ import Demo, Plan
 from demo.platform import Happened, LinkBrokenError, utc_now
 from local.cloud import Cloud
 from local.tools import ToolError
-from producers import flights
+from producers import flights, weather
 from schemas.flights import CURATED_COLUMNS
 
 PLATFORM: Any = SimpleNamespace(
@@ -90,8 +90,11 @@ def test_aprils_verdict_is_said_and_fails_nothing(
 
 
 def test_each_join_is_counted_in_a_column_that_no_row_of_its_table_lacks() -> None:
-    assert ingest.JOINED.keys() == flights.reference_files().keys()
-    for table, column in ingest.JOINED.items():
+    columns = dict(ingest.JOINED)
+    hours = columns.pop("weather")
+    assert all(hour[hours] is not None for hour in weather.events())
+    assert columns.keys() == flights.reference_files().keys()
+    for table, column in columns.items():
         assert column in dict(CURATED_COLUMNS)
         with flights.reference_files()[table].open(newline="") as file:
             assert not [row for row in csv.DictReader(file) if row[column.removeprefix("dest_")] in ("NA", "")]
@@ -104,7 +107,7 @@ def test_a_join_that_lost_a_whole_month_fails_by_name(
     january = {"year": 2013, "month": 1, "flights": 9, "weather": 8, "planes": 7, "airports": 9}
     months = [january, january | {"month": 2, table: 0}]
     rows = [{name: str(value) for name, value in month.items()} for month in months]
-    found = accounting.Accounting(18, 18, 18, {}, 0)
+    found = accounting.Accounting(18, 18, 18, {}, 0, accounting.Weather())
     monkeypatch.setattr(accounting, "check", lambda *_, **__: found)
     demo = Demo(Cloud(tmp_path, 1), Plan(31))
     platform: Any = SimpleNamespace(**vars(PLATFORM), query=lambda sql: rows)
@@ -120,8 +123,10 @@ def test_the_flights_expected_are_those_of_the_months_and_days_replayed(
     for name in ("send", "acknowledged", "wait_until_landed", "wait_until_curated"):
         monkeypatch.setattr(ingest, name, lambda *_: None)
     asked: list[set[str]] = []
-    nothing = accounting.Accounting(0, 0, 0, {}, 0)
-    monkeypatch.setattr(accounting, "check", lambda *_, flights, **__: asked.append(flights) or nothing)
+    nothing = accounting.Accounting(0, 0, 0, {}, 0, accounting.Weather())
+    monkeypatch.setattr(
+        accounting, "check", lambda *_, **ids: asked.extend((ids["flights"], ids["weather"])) or nothing
+    )
     monkeypatch.setattr(ingest, "flights_per_month", lambda platform: [])
     demo = Demo(Cloud(tmp_path, 1), Plan(2), folder=tmp_path)
     for months in ("1-3", "7"):
@@ -129,6 +134,8 @@ def test_the_flights_expected_are_those_of_the_months_and_days_replayed(
     steps.account(demo, PLATFORM)
     days = {f"2013-{month:02}-{day:02}" for month in (1, 2, 3, 7) for day in (1, 2)}
     assert {flight[:10] for flight in asked[0]} == days
+    # An hour is named in UTC: the last ones of a day are the next day's.
+    assert {hour[:10] for hour in asked[1]} == days | {f"2013-{month:02}-03" for month in (1, 2, 3, 7)}
 
 
 @pytest.fixture

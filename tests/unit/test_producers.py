@@ -1,12 +1,10 @@
-"""The producer: every flight once and in order, the damage it promises, and no record lost without a word."""
+"""The producer: every event once and in order, the damage it promises, and no record lost without a word."""
 
-import base64
 import hashlib
 import importlib.util
-import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,7 @@ from botocore.exceptions import (
 )
 from moto import mock_aws
 
-from producers import __main__ as command
-from producers import damage, deployment, flights
+from producers import damage, flights, weather
 from producers.kinesis import (
     MAX_BATCH_BYTES,
     MAX_RECORD_BYTES,
@@ -34,10 +31,9 @@ from producers.kinesis import (
     batches,
 )
 from producers.ledger import Ledger
-from producers.refused import RefusedEvents
+from producers.sources import FLIGHTS, WEATHER
 from schemas.flights import PARTITION_KEYS, RAW_COLUMNS
 
-PREFIX = "millrace-sandbox"
 NO_DAMAGE = damage.Rates(damaged=0, oversize=0, resent=0)
 
 
@@ -66,6 +62,15 @@ def test_events_have_the_declared_fields_in_time_order() -> None:
     cancelled = [event for event in events if event["dep_time"] is None]
     assert cancelled
     assert all(event["arr_delay"] is None for event in cancelled)
+
+
+def test_a_flight_is_of_the_same_day_as_its_weather() -> None:
+    """The Glue job reads a day's weather for a day's flights. In November the clocks change."""
+    days = {(hour["origin"], hour["time_hour"]): hour["day"] for hour in weather.events(months=[11])}
+    events = list(flights.events(months=[11], days=range(2, 5)))
+    found = [(days.get((event["origin"], event["time_hour"])), event["day"]) for event in events]
+    assert len([day for day, _ in found if day]) > 2_000
+    assert not [(of_weather, day) for of_weather, day in found if of_weather not in (day, None)]
 
 
 def test_a_limit_takes_the_first_flights() -> None:
@@ -103,9 +108,33 @@ def test_damage_is_the_promised_share_and_the_same_in_any_slice(april: list[flig
 
 
 def test_damage_never_makes_two_events_equal(april: list[flights.Event]) -> None:
-    for ways in damage.DAMAGES.values():
-        for way in ways:
-            assert len({way(event) for event in april[:300]}) == 300
+    events = {"flights": april[:300], "weather": list(weather.events(months=[4], days=range(1, 5)))}
+    for source, damages in damage.DAMAGES_BY_SOURCE.items():
+        assert damages.keys() == damage.DAMAGES.keys()
+        for way in (way for ways in damages.values() for way in ways):
+            assert len({way(event) for event in events[source]}) == len(events[source])
+
+
+def test_weather_is_damaged_and_keyed_like_flights() -> None:
+    events = list(weather.events(months=[2]))
+    sent = list(damage.records(events, damage.Rates(damaged=0.1, oversize=0.01, resent=0.1), seed=7, source=WEATHER))
+    assert {record.partition_key for record in sent} == {"EWR", "JFK", "LGA"}
+    assert {record.source for record in sent} == {"weather"}
+    assert {record.kind for record in sent} == {damage.GOOD, damage.OVERSIZE, *damage.WEATHER_DAMAGES}
+    # What the data have wrong is expected in quarantine without having been damaged.
+    kinds = {record.event_id: record.kind for record in damage.records(events, NO_DAMAGE, seed=7, source=WEATHER)}
+    wrong = {event_id: kind for event_id, kind in kinds.items() if kind != damage.GOOD}
+    assert wrong == dict.fromkeys(weather.IMPOSSIBLE_IDS, "impossible_value")
+
+
+def test_what_is_no_event_has_the_digest_of_its_bytes_for_a_key() -> None:
+    for event in (None, [], "N1", {}, {"tailnum": None, "carrier": ""}, {"tailnum": "N" * 257}, {"carrier": 7}):
+        assert FLIGHTS.partition_key(event, b"x") == hashlib.sha256(b"x").hexdigest()
+
+
+def test_a_record_is_one_line_however_it_is_damaged(april: list[flights.Event]) -> None:
+    for record in damage.records(april, damage.Rates(damaged=1), seed=3):
+        assert record.data.count(b"\n") == 1 and record.data.endswith(b"\n")
 
 
 def test_what_is_not_damaged_is_the_event(april: list[flights.Event]) -> None:
@@ -210,6 +239,7 @@ def test_an_error_that_no_retry_mends_is_raised_at_once() -> None:
     assert sending.waits == []
 
 
+@pytest.mark.requirement("str-kds-record-1mb")
 def test_a_record_over_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
     sending = Sending(FlakyStream())
     progress = sending.producer.send([record("fits", MAX_RECORD_BYTES), record("large", MAX_RECORD_BYTES + 1)])
@@ -243,123 +273,28 @@ def test_half_a_line_that_a_crash_left_is_cut_off_and_reported(
         assert ("ended within a line" in caplog.text) == (length > len(kept))
 
 
-class Described:
-    """A Kinesis and Firehose client in one, whose statuses follow each other; the last one stays."""
-
-    def __init__(self, stream: list[str], delivery: list[str]) -> None:
-        self._stream = itertools.chain(stream, itertools.repeat(stream[-1]))
-        self._delivery = itertools.chain(delivery, itertools.repeat(delivery[-1]))
-
-    def describe_stream_summary(self, StreamName: str) -> dict[str, Any]:
-        return {"StreamDescriptionSummary": {"StreamStatus": next(self._stream)}}
-
-    def describe_delivery_stream(self, DeliveryStreamName: str) -> dict[str, Any]:
-        return {"DeliveryStreamDescription": {"DeliveryStreamStatus": next(self._delivery)}}
-
-
-TARGET = deployment.Target("stream", "delivery", "raw", "quarantine")
-
-
-def test_the_first_put_waits_for_stream_and_delivery_stream() -> None:
-    waits: list[float] = []
-    client = Described(["CREATING", "CREATING", "ACTIVE"], ["CREATING", "ACTIVE"])
-    deployment.wait_until_read(client, client, TARGET, sleep=waits.append)
-    assert len(waits) == 3
-
-
-@pytest.mark.parametrize(("status", "error"), [("CREATING_FAILED", RuntimeError), ("CREATING", TimeoutError)])
-def test_a_delivery_stream_that_never_reads_is_an_error(status: str, error: type[Exception]) -> None:
-    client = Described(["ACTIVE"], [status])
-    with pytest.raises(error, match="delivery stream delivery"):
-        deployment.wait_until_read(client, client, TARGET, sleep=lambda seconds: None)
-
-
-class Stacks:
-    """A CloudFormation client for the outputs of some stacks (moto's needs a package more)."""
-
-    def __init__(self, **outputs_by_layer: dict[str, str]) -> None:
-        self._outputs = {f"{PREFIX}-{layer.replace('_', '-')}": it for layer, it in outputs_by_layer.items()}
-
-    def describe_stacks(self, StackName: str) -> dict[str, Any]:
-        if StackName not in self._outputs:
-            raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")
-        outputs = [{"OutputKey": key, "OutputValue": it} for key, it in self._outputs[StackName].items()]
-        return {"Stacks": [{"Outputs": outputs}]}
-
-
-STACKS = Stacks(
-    data_lake={"RawBucketName": "raw", "QuarantineBucketName": "quarantine"},
-    streaming={"StreamName": "stream", "DeliveryStreamName": "delivery"},
-)
-
-
-@pytest.fixture
-def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
-    """A deployment with the outputs, buckets and streams that the producer looks for."""
+@pytest.mark.requirement("str-kds", "str-kds-order")
+def test_one_aircraft_is_in_one_shard_in_its_order_and_can_be_read_again(april: list[flights.Event]) -> None:
+    sent = list(damage.records(april[:1_000], NO_DAMAGE, seed=1))
     with mock_aws():
-        clients = {"cloudformation": STACKS} | {name: boto3.client(name) for name in ("s3", "kinesis", "firehose")}
-        monkeypatch.setattr(boto3.Session, "client", lambda session, name: clients[name])
-        for bucket in ("raw", "quarantine"):
-            clients["s3"].create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-        clients["kinesis"].create_stream(StreamName="stream", ShardCount=1)
-        destination = {"RoleARN": "arn:aws:iam::123456789012:role/r", "BucketARN": "arn:aws:s3:::raw"}
-        clients["firehose"].create_delivery_stream(
-            DeliveryStreamName="delivery", ExtendedS3DestinationConfiguration=destination
-        )
-        yield clients.__getitem__
+        kinesis = boto3.client("kinesis")
+        kinesis.create_stream(StreamName="stream", ShardCount=4)
+        StreamProducer(kinesis, "stream", acknowledged=lambda records: None, refuse=lambda record: None).send(sent)
+        first, again = ({shard: read(kinesis, shard) for shard in shards(kinesis)} for _ in range(2))
+    assert first == again  # what was read is still there
+    assert sum(map(len, first.values())) == len(sent)
+    for key in {record.partition_key for record in sent}:
+        (in_order,) = [found for records in first.values() if (found := [data for of, data in records if of == key])]
+        assert in_order == [record.data for record in sent if record.partition_key == key]
+    assert len([records for records in first.values() if records]) == 4
 
 
-def test_the_command_sends_a_slice(
-    deployed: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "ledger.csv"
-    options = f"--environment sandbox --months 4 --days 2-3 --limit 600 --oversize-rate 0.01 --ledger {path}"
-    command.main(options.split())
-    summary = json.loads(capsys.readouterr().out)
-    stream = deployed("kinesis")
-    shard = stream.get_shard_iterator(
-        StreamName="stream", ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
-    )
-    received = stream.get_records(ShardIterator=shard["ShardIterator"], Limit=10_000)["Records"]
-    ledger = [line.split(",") for line in path.read_text().splitlines()[1:]]
-    taken = [digest for _, digest, kind, _ in ledger if kind != damage.OVERSIZE]
-    assert [hashlib.sha256(entry["Data"]).hexdigest() for entry in received] == taken
-    assert summary["sent"] == len(taken)
-    assert len(ledger) == summary["sent"] + summary["refused"]
-    assert len({event_id for event_id, *_ in ledger}) == 600
-
-    s3 = deployed("s3")
-    for name, source in flights.reference_files().items():
-        assert s3.get_object(Bucket="raw", Key=f"reference/{name}/{name}.csv")["Body"].read() == source.read_bytes()
-    refused = s3.list_objects_v2(Bucket="quarantine")["Contents"]
-    assert len(refused) == summary["refused"] > 0
-    document = json.load(s3.get_object(Bucket="quarantine", Key=refused[0]["Key"])["Body"])
-    digest = hashlib.sha256(base64.b64decode(document.pop("data"))).hexdigest()
-    assert refused[0]["Key"] == f"refused/flights/year=2013/month=04/day={document['event_id'][8:10]}/{digest}.json"
-    assert digest in {line[1] for line in ledger}
-    assert document.keys() == {"sha256", "event_id", "reason", "detail", "received_at", "source"}
-    assert (document["sha256"], document["reason"], document["source"]) == (digest, "oversize", "producer")
+def shards(kinesis: Any) -> list[str]:
+    return [shard["ShardId"] for shard in kinesis.list_shards(StreamName="stream")["Shards"]]
 
 
-def test_a_missing_stack_or_output_says_what_to_do() -> None:
-    assert deployment.find(STACKS, PREFIX) == TARGET
-    with pytest.raises(LookupError, match=r"there is no stack another-data-lake .* deploy it first"):
-        deployment.find(STACKS, "another")
-    with pytest.raises(LookupError, match="has no output QuarantineBucketName"):
-        deployment.find(Stacks(data_lake={"RawBucketName": "raw"}), PREFIX)
-
-
-def test_a_refused_event_is_written_once(deployed: Callable[[str], Any]) -> None:
-    refused = RefusedEvents(deployed("s3"), "quarantine")
-    refused.put(record("a"))
-    refused.put(record("a"))
-    assert deployed("s3").list_objects_v2(Bucket="quarantine")["KeyCount"] == 1
-
-
-@pytest.mark.parametrize(
-    "wrong", ["--months 0-4", "--months 4-1", "--days x", "--damage-rate 2", "--limit 0", "--limit -1", "--limit x"]
-)
-def test_wrong_options_are_named(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        command.parse_args(["--environment", "sandbox", *wrong.split()])
-    assert wrong.split()[0] in capsys.readouterr().err
+def read(kinesis: Any, shard: str) -> list[tuple[str, bytes]]:
+    """Keys and bytes of a shard's records from its oldest on."""
+    start = kinesis.get_shard_iterator(StreamName="stream", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    records = kinesis.get_records(ShardIterator=start["ShardIterator"], Limit=10_000)["Records"]
+    return [(record["PartitionKey"], record["Data"]) for record in records]

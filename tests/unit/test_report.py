@@ -78,6 +78,7 @@ def sample() -> dict[str, Any]:
             "oversize": 14,
         },
         "records_duplicate": 698,
+        "weather": {"expected": 11_000, "sent": 11_000, "landed": 10_890, "quarantined": 110, "duplicate": 9},
         "accounting_problems": [],
         "months": [
             {"year": 2013, "month": month, "flights": flights, "weather": flights, "planes": 20_000, "airports": 24_000}
@@ -213,6 +214,7 @@ def test_writes_the_report_and_a_page_that_shows_its_numbers(tmp_path: Path) -> 
     assert "in 5 min 12 s . It cost $0 and needed no Docker" in shown
     assert "139,544 sent = 138,135 curated + 1,395 quarantined + 14 refused ✓ every event is accounted for" in shown
     assert "has 139,544 flights on the days replayed, one event each. 698 events were sent twice" in shown
+    assert "it has 11,000 hours: 11,000 sent = 10,890 landed + 110 quarantined or refused; 9 were sent twice." in shown
     assert "100.0 % found their weather, 72.4 % found their plane, 86.9 % found their airport of arrival." in shown
     assert "plain XGBoost with 200 trees, 0.633 and 0.879." in shown
     for month in data["months"]:

@@ -47,7 +47,9 @@ def test_options_have_defaults_but_the_prefix_has_none() -> None:
         ("serving.kind", "server", "'serverless' or 'realtime'"),
         ("serving.memory_mb", 2000, "1024, 2048, 3072, 4096, 5120 or 6144"),
         ("serving.instance_type", "c7i.large", "ml"),
-        ("streaming.shards", 0, "greater than or equal to 1"),
+        ("streaming.flights.shards", 0, "greater than or equal to 1"),
+        ("streaming.flights.retention_hours", 23, "greater than or equal to 24"),
+        ("streaming.weather.retention_hours", 8761, "less than or equal to 8760"),
         ("streaming.buffer_mib", 32, "greater than or equal to 64"),
         ("training.minimum_auc", 1.5, "less than or equal to 1"),
         ("monitoring.schedule", "daily", "when the drift job runs"),
@@ -112,6 +114,18 @@ def test_zones_are_those_of_the_region_and_enough(zones: list[str], said: str) -
     assert said in _message(GOOD | {"availability_zones": zones})
 
 
+LOAD = {"records_per_second": 3_500, "record_bytes": 1_429, "read_mb_per_second": 12}  # 5 MB/s in
+
+
+def test_a_provisioned_stream_has_the_shards_that_its_load_needs() -> None:
+    message = _message(GOOD | {"streaming": {"weather": LOAD | {"shards": 5}}})
+    assert "  streaming.weather.shards: " in message
+    assert "at least 6: 3500 records/s of 1429 bytes and 12 MB/s read need as many, not 5" in message
+    assert "streaming.flights.shards: " in _message(GOOD | {"streaming": {"flights": LOAD}})
+    for enough in ({"shards": 6}, {"mode": "on-demand"}):
+        validate(GOOD | {"streaming": {"flights": LOAD | enough}}, "test")
+
+
 def test_options_given_as_something_else_are_named() -> None:
     message = _message(GOOD | {"serving": "serverless"})
     assert "  serving: " in message
@@ -129,9 +143,9 @@ def test_the_shortest_and_the_longest_prefix_are_good() -> None:
 
 
 def test_everything_wrong_is_told_at_once() -> None:
-    message = _message(GOOD | {"retain": "perhaps", "streaming": {"shards": 0, "shard": 2}})
+    message = _message(GOOD | {"retain": "perhaps", "streaming": {"buffer_mib": 0, "buffer": 2}})
     assert message.startswith("config/test.py has 3 wrong setting(s):\n")
-    assert all(f"  {name}: " in message for name in ("retain", "streaming.shards", "streaming.shard"))
+    assert all(f"  {name}: " in message for name in ("retain", "streaming.buffer_mib", "streaming.buffer"))
 
 
 def test_options_cannot_be_changed_afterwards() -> None:
@@ -150,8 +164,11 @@ def test_the_account_is_the_settings_own_or_that_of_the_credentials(monkeypatch:
 
 def _with(setting: str, value: object) -> dict[str, Any]:
     """Good values with one setting, named with dots, changed."""
-    outer, _, inner = setting.partition(".")
-    return GOOD | {outer: {inner: value} if inner else value}
+    *outer, inner = setting.split(".")
+    changed: dict[str, Any] = {inner: value}
+    for name in reversed(outer):
+        changed = {name: changed}
+    return GOOD | changed
 
 
 def _message(values: dict[str, Any]) -> str:

@@ -1,0 +1,163 @@
+"""From a stream to the lake: a function checks each record, Firehose writes the valid ones as Parquet by day."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Duration, Size
+from aws_cdk import aws_glue as glue
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kinesis as kinesis
+from aws_cdk import aws_kinesisfirehose as firehose
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from components.base import Deployment
+from components.findings import explain
+from components.function import Function
+from components.log_group import LogGroup
+from components.parquet_table import DayPartitionedTable
+from components.permissions import allow, before, put_objects, read_objects, use_key, write_objects
+from components.role import ServiceRole
+
+# Under the raw bucket: each record as it came, by the hour of its arrival, and what Firehose could not deliver.
+SOURCE_PREFIX, ERRORS_PREFIX = "source/", "errors/"
+
+
+class Delivery(Construct):
+    """Records of one contract: stream -> transform -> Parquet by the event's day, and the table over it.
+
+    `contract` is one of lambda/records_transform, `columns` those of its events without the partition keys. Under
+    `prefix` are the valid events in `raw` and the refused records in `quarantine`; in `raw`, errors/<prefix> has what
+    could not be delivered and source/<prefix> every record as it came. `table` and `name` are for others.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        deployment: Deployment,
+        *,
+        key: kms.IKey,
+        stream: kinesis.IStream,
+        raw: s3.IBucket,
+        quarantine: s3.IBucket,
+        database: glue.IDatabase,
+        contract: str,
+        prefix: str,
+        columns: Sequence[tuple[str, str]],
+        buffer_size: Size,
+        buffer_interval: Duration,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        transform = Function(
+            self,
+            "Transform",
+            deployment,
+            folder="records_transform",
+            key=key,
+            failures_reach="Firehose, which tries again and then keeps the records under the error prefix",
+            description=f"Checks records of {contract}: valid ones go on, the others to quarantine with the reason",
+            timeout=Duration.minutes(3),
+            memory_mb=512,
+            environment={
+                "CONTRACT": contract,
+                "QUARANTINE_BUCKET": quarantine.bucket_name,
+                "QUARANTINE_PREFIX": prefix,
+            },
+        )
+        put_objects(transform.permissions, quarantine, prefix)
+        use_key(transform.permissions, key)
+        self.table = DayPartitionedTable(
+            self,
+            "Raw",
+            database=database,
+            bucket=raw,
+            prefix=prefix,
+            table_name=f"{contract}_raw",
+            columns=columns,
+            description=f"Events of {contract} as they arrived, valid and possibly repeated",
+        )
+        errors = LogGroup(self, "Errors", deployment, key=key)
+        role = self._role(key, stream, raw, prefix, transform, errors)
+        by_day = "/".join(f"{unit}=!{{partitionKeyFromLambda:{unit}}}" for unit in ("year", "month", "day"))
+        by_hour = "/".join(
+            f"{unit}=!{{timestamp:{letters}}}"
+            for unit, letters in (("year", "yyyy"), ("month", "MM"), ("day", "dd"), ("hour", "HH"))
+        )
+        fixed = role.without_policy_updates()
+        delivery = firehose.DeliveryStream(
+            self,
+            "Stream",
+            source=firehose.KinesisStreamSource(stream),
+            role=fixed,
+            destination=firehose.S3Bucket(
+                raw,
+                role=fixed,
+                encryption_key=key,
+                data_output_prefix=f"{prefix}{by_day}/",
+                error_output_prefix=f"{ERRORS_PREFIX}{prefix}!{{firehose:error-output-type}}/",
+                buffering_size=buffer_size,
+                buffering_interval=buffer_interval,
+                dynamic_partitioning=firehose.DynamicPartitioningProps(enabled=True),
+                processors=[
+                    firehose.LambdaFunctionProcessor(
+                        transform,
+                        buffer_size=Size.mebibytes(1),
+                        buffer_interval=Duration.seconds(60),
+                        retries=3,
+                    )
+                ],
+                data_format_conversion=firehose.DataFormatConversionProps(
+                    schema_configuration=firehose.SchemaConfiguration.from_cfn_table(self.table.node.default_child),
+                    input_format=firehose.InputFormat.OPENX_JSON,
+                    output_format=firehose.OutputFormat.PARQUET,  # with Snappy, its default
+                ),
+                s3_backup=firehose.DestinationS3BackupProps(
+                    bucket=raw,
+                    mode=firehose.BackupMode.ALL,
+                    encryption_key=key,
+                    data_output_prefix=f"{SOURCE_PREFIX}{prefix}{by_hour}/",
+                    error_output_prefix=f"{ERRORS_PREFIX}{prefix}!{{firehose:error-output-type}}/",
+                    buffering_size=buffer_size,
+                    buffering_interval=buffer_interval,
+                    logging_config=firehose.EnableLogging(errors),
+                ),
+                logging_config=firehose.EnableLogging(errors),
+            ),
+        )
+        before(role, delivery)
+        explain(
+            delivery,
+            "KDF1",
+            "the records are encrypted in the stream it reads; Firehose takes no key of its own then",
+        )
+        self.name = delivery.delivery_stream_name
+
+    def _role(
+        self,
+        key: kms.IKey,
+        stream: kinesis.IStream,
+        raw: s3.IBucket,
+        prefix: str,
+        transform: Function,
+        errors: LogGroup,
+    ) -> iam.Role:
+        """What Firehose asks of each: https://docs.aws.amazon.com/firehose/latest/dev/controlling-access.html."""
+        role = ServiceRole(self, "Role", "firehose")
+        written = (prefix, f"{SOURCE_PREFIX}{prefix}", f"{ERRORS_PREFIX}{prefix}")
+        read_objects(role, raw, *written)
+        write_objects(role, raw, *written)
+        use_key(role, key)
+        allow(role, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], raw.bucket_arn)
+        reads = ["kinesis:DescribeStream", "kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:ListShards"]
+        allow(role, reads, stream.stream_arn)
+        allow(role, ["lambda:InvokeFunction", "lambda:GetFunctionConfiguration"], transform.function_arn)
+        allow(
+            role,
+            ["glue:GetTable", "glue:GetTableVersion", "glue:GetTableVersions"],
+            self.table.table_arn,
+            self.table.database.database_arn,
+            self.table.stack.format_arn(service="glue", resource="catalog"),
+        )
+        allow(role, ["logs:PutLogEvents"], errors.log_group_arn)
+        return role

@@ -1,0 +1,40 @@
+"""The two kinds of events, each with a stream of its own, and what their records are keyed by."""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
+
+from producers import flights, weather
+from producers.flights import Event
+
+_LONGEST_KEY = (
+    256  # characters: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html
+)
+
+
+class Source(NamedTuple):
+    """One kind of event.
+
+    `events` yields those of some months and days of the month, in time order. `impossible` are ids of events that the
+    data themselves have wrong: the transform refuses them as an impossible value.
+    """
+
+    name: str
+    events: Callable[[Collection[int], Collection[int]], Iterator[Event]]
+    key_fields: tuple[str, ...]
+    impossible: frozenset[str] = frozenset()
+
+    def partition_key(self, event: object, data: bytes) -> str:
+        """Return the first of the key's fields that an event has; for what is no event, a digest of its bytes."""
+        for name in self.key_fields:
+            value = event.get(name) if isinstance(event, dict) else None
+            if isinstance(value, str) and 0 < len(value) <= _LONGEST_KEY:
+                return value
+        return hashlib.sha256(data).hexdigest()
+
+
+# All of one aircraft is in one shard, in its order; so is the weather of one airport.
+FLIGHTS = Source("flights", flights.events, ("tailnum", "carrier"))
+WEATHER = Source("weather", weather.events, ("origin",), weather.IMPOSSIBLE_IDS)
+# Weather first: a flight is joined with the weather that is there.
+SOURCES = {source.name: source for source in (WEATHER, FLIGHTS)}
