@@ -20,7 +20,7 @@ import botocore.session
 from local import server, tools
 
 DEFAULT_PORT = 4599
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 DEPLOYMENT = "deployment.json"  # in the state folder
 FOLDERS = ("cdk", "cdk.out", "images", "jobs", "s3", "state", "tmp")
 

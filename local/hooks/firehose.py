@@ -18,7 +18,6 @@ import time
 from base64 import b64decode, b64encode
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
@@ -28,26 +27,15 @@ from ministack.core.responses import get_region, new_uuid, request_scope
 from ministack.services import firehose, kinesis, lambda_svc, s3
 
 from local.hooks import Answer, Handler, swap
-from local.hooks.firehose_parquet import Record, to_parquet
-from local.hooks.firehose_settings import (
-    CONVERSION,
-    HINTS,
-    MB,
-    OURS,
-    PARTITION_KEY,
-    backup,
-    buffering,
-    enabled,
-    problem,
-    processor,
-    updated,
-)
+from local.hooks import firehose_settings as settings
+from local.hooks.firehose_parquet import Failed, to_parquet
+from local.hooks.firehose_records import MB, Buffer, Record
 from local.server import PAUSE
 
+OURS = ("ExtendedS3", "S3")
 IDLE_SECONDS = 3.0
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 5.0
-NEVER = "9" * 30  # as a sequence number: behind them all, which are digits of this length
 READ_LIMIT = 10_000  # records at once, as GetRecords
 FAILURES = {  # the service's own words where somebody has captured them: https://github.com/floci-io/floci/issues/3349
     "Lambda.FunctionError": "The Lambda function was successfully invoked but it returned an error result.",
@@ -57,34 +45,10 @@ FAILURES = {  # the service's own words where somebody has captured them: https:
 }
 log = logging.getLogger("firehose")
 workers: dict[str, "Worker"] = {}  # by delivery stream ARN
+DATA, SOURCES, ERRORS = "data", "sources", "errors"  # of a delivery stream go to objects of their own
+Values = tuple[tuple[str, str], ...]  # what the expressions of a prefix stand for
 Results = dict[Any, dict[str, Any]]  # of a processor, by record id
 Destination = tuple[str | None, Any]  # its type and its configuration
-
-
-@dataclass
-class Buffer:
-    """Records on their way to a Lambda or an object."""
-
-    records: list[Record] = field(default_factory=list)
-    size: int = 0
-    opened: float = 0.0
-    oldest: str = NEVER  # of the records' sequence numbers
-
-    def add(self, record: Record) -> None:
-        """Append a record; the first one starts the clock."""
-        self.opened = self.opened or time.monotonic()
-        self.oldest = min(self.oldest, record.sequence)
-        self.records.append(record)
-        self.size += record.size
-
-    def due(self, hints: dict[str, float]) -> bool:
-        """Whether the size or the age of what it holds has come to BufferingHints."""
-        age = time.monotonic() - self.opened
-        return bool(self.records) and (self.size >= hints["SizeInMBs"] * MB or age >= hints["IntervalInSeconds"])
-
-    def joined(self) -> bytes:
-        """The records one after the other."""
-        return b"".join(b64decode(record.data) for record in self.records)
 
 
 class Worker:
@@ -98,9 +62,7 @@ class Worker:
         self.stream = stream
         self.ended = threading.Event()
         self.batch = Buffer()
-        self.partitions: dict[tuple[tuple[str, str], ...], Buffer] = {}
-        self.errors: dict[str, Buffer] = {}
-        self.sources = Buffer()  # for the backup
+        self.outlets: dict[str, dict[Values, Buffer]] = {DATA: {}, SOURCES: {}, ERRORS: {}}
         self.last_read = time.monotonic()
         self.stopping = threading.Lock()  # held while buffers change, and for ever once stopped
         # LATEST: behind the newest record of each shard. A shard that comes later is read from its start.
@@ -145,12 +107,12 @@ class Worker:
             for record in records:
                 self.batch.add(record)
                 self.last_read = time.monotonic()
-                if backup(self.config):
-                    self.sources.add(record)
+                if settings.backup(self.config):
+                    self.keep(SOURCES, (), record)
         more = len(records) >= READ_LIMIT
         idle = not more and (self.ended.is_set() or time.monotonic() - self.last_read >= IDLE_SECONDS)
-        given = processor(self.config) or {"BufferSizeInMBs": "inf", "BufferIntervalInSeconds": "0"}
-        hints = {name: float(given[f"Buffer{name}"]) for name in HINTS}
+        given = settings.processor(self.config) or {"BufferSizeInMBs": "inf", "BufferIntervalInSeconds": "0"}
+        hints = {name: float(given[f"Buffer{name}"]) for name in settings.HINTS}
         while self.batch.due(hints) or (idle and self.batch.records):
             self.process(hints["SizeInMBs"] * MB)
         with self.stopping:
@@ -174,7 +136,7 @@ class Worker:
             if named and limit < 0:
                 break
             named[f"{index:049d}"] = record
-        function = processor(self.config)
+        function = settings.processor(self.config)
         attempts, results = self.invoke(function, named) if function else (1, {})
         with self.stopping:
             self.sort(named, function, attempts, results)
@@ -228,14 +190,14 @@ class Worker:
         """Add a processed record to its partition's buffer; `keys` are those the Lambda returned."""
         try:
             b64decode(record.data, validate=True)
-            names = PARTITION_KEY.findall(self.config.get("Prefix") or "")
+            names = settings.PARTITION_KEY.findall(self.config.get("Prefix") or "")
             partition = tuple((f"!{{partitionKeyFromLambda:{name}}}", str(keys[name])) for name in names)
         except KeyError as key:
             self.refuse(record, "DynamicPartitioning.MissingKey", about, f"No value for the partition key {key}.")
         except ValueError:
             self.refuse(record, "Lambda.InvalidReturnFormat", about)
         else:
-            self.partitions.setdefault(partition, Buffer()).add(record)
+            self.keep(DATA, partition, record)
 
     def refuse(self, record: Record, code: str, about: dict[str, Any], message: str = "") -> None:
         """Buffer AWS's error document for a record that was not processed or not converted.
@@ -254,50 +216,55 @@ class Worker:
         } | about
         line = b64encode(json.dumps(document).encode() + b"\n").decode()
         kind = "format-conversion-failed" if converting else "processing-failed"
-        self.errors.setdefault(kind, Buffer()).add(Record(line, record.arrival, record.sequence))
+        values = (("!{firehose:error-output-type}", kind),)
+        self.keep(ERRORS, values, Record(line, record.arrival, record.sequence))
+
+    def keep(self, outlet: str, values: Values, record: Record) -> None:
+        """Buffer a record for an object."""
+        self.outlets[outlet].setdefault(values, Buffer()).add(record)
 
     def flush(self, everything: bool) -> None:
         """Write the buffers that are due, or all. One whose write fails stays for the next attempt."""
-        config, hints, written = self.config, buffering(self.config), everything
-        for partition, buffer in list(self.partitions.items()):
-            if everything or buffer.due(hints):
-                self.deliver(dict(partition), buffer)
-                del self.partitions[partition]
-                written = True
-        for kind, buffer in list(self.errors.items()):
-            if everything or buffer.due(hints):
-                prefix = config.get("ErrorOutputPrefix") or f"{config.get('Prefix') or ''}{kind}/"
-                self.write(config, prefix, {"!{firehose:error-output-type}": kind}, buffer, buffer.joined())
-                del self.errors[kind]
-                written = True
-        if (copy := backup(config)) and self.sources.records and (everything or self.sources.due(buffering(copy))):
-            self.write(copy, copy.get("Prefix") or "", {}, self.sources, self.sources.joined())
-            self.sources = Buffer()
-            written = True
+        written = everything
+        for outlet, buffers in self.outlets.items():  # errors last: what doesn't convert is added to them
+            hints = settings.buffering(self.destination(outlet))
+            for values, buffer in list(buffers.items()):
+                if everything or buffer.due(hints):
+                    self.deliver(outlet, dict(values), buffer)
+                    del buffers[values]
+                    written = True
         if written:
             self.checkpoint()
 
     def checkpoint(self) -> None:
         """Note as delivered what comes before the oldest record that is still here."""
-        held = [self.batch, self.sources, *self.partitions.values(), *self.errors.values()]
+        held = [self.batch, *(buffer for buffers in self.outlets.values() for buffer in buffers.values())]
         before = f"{int(min(buffer.oldest for buffer in held)) - 1:030d}"
         self.stream["positions"] = {name: min(position, before) for name, position in self.positions.items()}
 
-    def deliver(self, keys: dict[str, str], buffer: Buffer) -> None:
-        """Write one partition, as Parquet when conversion is on; what doesn't convert goes to the errors."""
-        config = self.config
+    def destination(self, outlet: str) -> dict[str, Any]:
+        """Where an outlet's objects go: the backup of source records has a destination of its own."""
+        return settings.backup(self.config) if outlet == SOURCES else self.config
+
+    def deliver(self, outlet: str, values: dict[str, str], buffer: Buffer) -> None:
+        """Write one object, data as Parquet when conversion is on; what doesn't convert goes to the errors."""
+        config, suffix = self.destination(outlet), ""
+        failed: Failed = []
         prefix = config.get("Prefix") or ""
-        if not enabled(config, CONVERSION):
-            self.write(config, prefix, keys, buffer, buffer.joined())
-            return
-        body, failed = to_parquet(config[CONVERSION], buffer.records)
+        if outlet == ERRORS:
+            prefix = config.get("ErrorOutputPrefix") or "".join([prefix, *values.values(), "/"])
+        if outlet == DATA and settings.enabled(config, settings.CONVERSION):
+            body, failed = to_parquet(config[settings.CONVERSION], buffer.records)
+            suffix = ".parquet"
+        else:
+            body = b"".join(b64decode(record.data) for record in buffer.records)
         if body:
-            self.write(config, prefix, keys, buffer, body, ".parquet")
+            self.write(config, prefix, values, buffer, body, suffix)
         for record, error in failed:
             self.refuse(record, error.code, {"sequenceNumber": record.sequence}, error.message)
 
     def write(
-        self, config: dict[str, Any], prefix: str, values: dict[str, str], buffer: Buffer, body: bytes, suffix: str = ""
+        self, config: dict[str, Any], prefix: str, values: dict[str, str], buffer: Buffer, body: bytes, suffix: str
     ) -> None:
         """Put one object in the bucket of `config`, named as Firehose does with `values` for the prefix's expressions.
 
@@ -322,7 +289,7 @@ def checked(original: Callable[..., Destination]) -> Callable[..., Destination]:
 
     def resolve(data: dict[str, Any]) -> Destination:
         kind, config = original(data)
-        if kind in OURS and (refused := problem(config)):
+        if kind in OURS and (refused := settings.problem(config)):
             raise ValueError(refused)
         return kind, config
 
@@ -381,31 +348,9 @@ def update(original: Handler) -> Handler:
     def call(data: dict[str, Any]) -> Answer:
         stream = firehose._streams.get(data["DeliveryStreamName"])
         kind, change = firehose._resolve_dest_update_config(data)
-        if stream and kind in OURS:
-            before = stream["destinations"][0]["config"]
-            after = updated(before, change)
-            if refused := problem(after) or (
-                "S3BackupMode cannot be disabled." if backup(before) and not backup(after) else ""
-            ):
-                return firehose._invalid(refused)
-            data |= {f"{kind}DestinationUpdate": after}
-        return original(data)
-
-    return call
-
-
-def describe(original: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A destination's description: with its backup, which MiniStack leaves out."""
-
-    def call(destination: dict[str, Any]) -> dict[str, Any]:
-        description = original(destination)
-        if destination["type"] in OURS and (copy := backup(destination["config"])):
-            description[f"{destination['type']}DestinationDescription"]["S3BackupDescription"] = {
-                "BufferingHints": HINTS,
-                "CompressionFormat": "UNCOMPRESSED",
-                **copy,
-            }
-        return description
+        after = stream["destinations"][0]["config"] | change if stream and kind in OURS else {}
+        refused = settings.problem(after)
+        return firehose._invalid(refused) if refused else original(data)
 
     return call
 
@@ -427,7 +372,6 @@ def install() -> None:
     """Put the workers behind MiniStack's Firehose API."""
     swap(firehose, "ingest_from_kinesis_source", lambda _original: lambda *_: None)  # the workers read for themselves
     swap(firehose, "_resolve_dest_type_and_config", checked)  # of a request to create, and of templates
-    swap(firehose, "_dest_description", describe)
     swap(app, "_run_ready_scripts", resume)
     for name, action, make in (
         ("_create_delivery_stream", "CreateDeliveryStream", create),

@@ -4,7 +4,7 @@ import io
 import json
 from base64 import b64decode
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -12,22 +12,11 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 from ministack.services import firehose, glue
 
+from local.hooks.firehose_records import Record
+
 PLAIN_TYPES = {pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float64(), pa.string(), pa.bool_()}
 # A half of a surrogate pair, and an integer that no type holds, are found by Python's own errors.
 UNFIT = (pa.ArrowException, UnicodeEncodeError, OverflowError)
-
-
-class Record(NamedTuple):
-    """A stream's record: its bytes in base64, arrival in epoch milliseconds, sequence number."""
-
-    data: str
-    arrival: int
-    sequence: str
-
-    @property
-    def size(self) -> int:
-        """Bytes once decoded."""
-        return len(self.data) * 3 // 4
 
 
 Failed = list[tuple[Record, firehose._DeliveryError]]
@@ -120,17 +109,21 @@ def _row(document: dict[str, Any], names: list[str]) -> list[Any]:
 
 
 def _arrays(rows: list[list[Any]], target: pa.Schema) -> list[pa.Array]:
-    """The columns typed as `target`. Raises ArrowException when a value doesn't fit its type."""
+    """The columns typed as `target`. Raises one of UNFIT when a value doesn't fit its type."""
     columns = zip(*rows, strict=True) if rows else [()] * len(target)
     return [_array(values, item.type) for values, item in zip(columns, target, strict=True)]
 
 
 def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    """Values as one type, each as if it were alone. Raises one of UNFIT when one of them doesn't fit."""
     if pa.types.is_nested(kind):
         return pa.array(values, type=kind)
+    given = {type(value) for value in values if value is not None}
+    if len(given) > 1 and not (given == {int, float} and pa.types.is_floating(kind)):
+        return pa.concat_arrays([_array((value,), kind) for value in values])
     try:
         return pa.array(values).cast(kind)  # with `type=kind` Arrow would cut 2.5 to 2
-    except pa.ArrowException:  # mixed values: Hive reads each by its text
+    except UNFIT:  # Hive reads a value by its text
         texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
         return pa.array(texts, pa.string()).cast(kind)
 

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-MB = 1024 * 1024
 HINTS: dict[str, float] = {"SizeInMBs": 5, "IntervalInSeconds": 300}
 PROCESSOR = {"BufferSizeInMBs": "1", "BufferIntervalInSeconds": "60", "NumberOfRetries": "3"}
 PARTITION_KEY = re.compile(r"!\{partitionKeyFromLambda:([^}]*)\}")
@@ -15,7 +14,6 @@ PLAIN = {
 }  # fmt: skip
 SUPPORTED = PLAIN | {PROCESSING, CONVERSION, PARTITIONING, "S3BackupMode", BACKUP}
 NEUTRAL = ("UNCOMPRESSED", "Disabled", "UTC", "", None)  # as if the member were not given
-OURS = ("ExtendedS3", "S3")
 
 
 def enabled(config: dict[str, Any], name: str) -> bool:
@@ -45,14 +43,6 @@ def buffering(config: dict[str, Any]) -> dict[str, float]:
     large = enabled(config, CONVERSION) or enabled(config, PARTITIONING)
     given = {name: int(value) for name, value in (config.get("BufferingHints") or {}).items()}
     return HINTS | ({"SizeInMBs": 128} if large else {}) | given
-
-
-def updated(config: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """A destination as UpdateDestination's members leave it."""
-    change = dict(change)
-    if of_backup := change.pop("S3BackupUpdate", None):
-        change[BACKUP] = (config.get(BACKUP) or {}) | of_backup
-    return config | change
 
 
 def unsupported(config: dict[str, Any]) -> list[str]:
