@@ -21,7 +21,7 @@ OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u A
 	-u CDK_DEFAULT_REGION AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check security synth bootstrap deploy replay redrive flink-start flink-stop destroy destroy-local lint lock clean install python
+.PHONY: help demo test check bench-stream security synth bootstrap deploy replay redrive flink-start flink-stop destroy destroy-local lint lock clean install python
 
 help: ## list the commands
 	@awk -F':[^#]*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: install .venv-checkov/.installed ## every gate over the three environment
 	rm -rf cdk.out
 	$(OFFLINE) $(CDK) synth --quiet --no-lookups || test -f cdk.out/validation-report.json
 	.venv/bin/python -m checks cdk.out --linters --sarif build/checks/findings.sarif --junit build/checks/findings.xml
+
+bench-stream: install ## measure the streaming layer against named peers; build/bench has the figures
+	.venv/bin/python -m benchmarks.transform
 
 security: check ## write docs/security.md from what was synthesized
 	.venv/bin/python -m checks.page cdk.out > docs/security.md

@@ -5,15 +5,31 @@ import functools
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import fast
 import logic
+import msgspec
 import store
 from contract import CONTRACTS
 
 # Kept of the invocation's time to encode and send the answer, up to 6 MB.
 _ANSWER_SECONDS = 10
+
+
+class _Record(msgspec.Struct, gc=False, rename="camel"):
+    """What is read of a record; msgspec decodes base64 twice as fast as the standard library, a batch in one call."""
+
+    record_id: str
+    data: bytes
+    approximate_arrival_timestamp: float | None = None
+
+
+@functools.cache
+def _parser(contract: str) -> Callable[[bytes], logic.Curated | logic.Rejected]:
+    return fast.parser(CONTRACTS[contract])
 
 
 @functools.cache
@@ -27,36 +43,46 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     A valid event is Ok with its partition keys; a rejected record is Dropped once quarantine holds it, and
     ProcessingFailed if that write failed or had no time, so that Firehose delivers its bytes to the error prefix.
     """
-    contract = CONTRACTS[os.environ["CONTRACT"]]
+    parse = _parser(os.environ["CONTRACT"])
     prefix = os.environ["QUARANTINE_PREFIX"]
+    records = msgspec.convert(event["records"], list[_Record])
+    outcomes = [parse(record.data) for record in records]
+    curated = logic.Curated
+    # Bytes become base64.
+    lines = iter(msgspec.to_builtins([outcome.data for outcome in outcomes if type(outcome) is curated]))
     results: list[dict[str, Any]] = []
     documents: dict[str, bytes] = {}
-    dropped: list[tuple[dict[str, Any], str]] = []
+    rejected: list[tuple[dict[str, Any], str]] = []
     counts: Counter[str] = Counter()
-    for record in event["records"]:
-        data = base64.b64decode(record["data"])
-        outcome = logic.parse(data, contract)
-        result = {"recordId": record["recordId"], "data": record["data"]}
-        results.append(result)
-        if isinstance(outcome, logic.Curated):
-            counts["curated"] += 1
-            result["result"] = "Ok"
-            result["data"] = base64.b64encode(outcome.data).decode()
-            result["metadata"] = {"partitionKeys": outcome.partition}
+    for record, outcome in zip(records, outcomes, strict=True):
+        if type(outcome) is curated:
+            metadata = {"partitionKeys": outcome.partition}
+            result = {"recordId": record.record_id, "result": "Ok", "data": next(lines), "metadata": metadata}
         else:
             counts[outcome.reason] += 1
-            key, body = logic.quarantine_document(data, outcome, _received_at(record), prefix)
+            result = {"recordId": record.record_id, "data": base64.b64encode(record.data).decode()}
+            key, body = logic.quarantine_document(record.data, outcome, _received_at(record), prefix)
             documents[key] = body
-            dropped.append((result, key))
+            rejected.append((result, key))
+        results.append(result)
     seconds = context.get_remaining_time_in_millis() / 1000 - _ANSWER_SECONDS
     failed = _quarantine().put(documents, seconds) if documents else set()
-    for result, key in dropped:
+    for result, key in rejected:
         result["result"] = "ProcessingFailed" if key in failed else "Dropped"
-    print(json.dumps({"records": len(results), "quarantine_failed": len(failed), **counts}))
+    print(
+        json.dumps(
+            {
+                "records": len(results),
+                "quarantine_failed": len(failed),
+                "curated": len(results) - len(rejected),
+                **counts,
+            }
+        )
+    )
     return {"records": results}
 
 
-def _received_at(record: dict[str, Any]) -> datetime:
+def _received_at(record: _Record) -> datetime:
     """When the record arrived, so that a retried batch writes the same document; else now."""
-    arrived = record.get("approximateArrivalTimestamp")
+    arrived = record.approximate_arrival_timestamp
     return datetime.fromtimestamp(arrived / 1000, UTC) if arrived else datetime.now(UTC)

@@ -1,24 +1,28 @@
-"""Decides for one record's bytes: a curated event, or rejected with one of five reasons. No AWS."""
+"""Decides for one record's bytes: a curated event, or rejected with one of six reasons. No AWS."""
 
 import base64
 import hashlib
 import json
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from contract import EVENT_ID, YEARS, Contract
+from csv_line import BrokenCsvError, event_of, id_of, is_csv
 
 # When a record is wrong in several ways, the earliest of these is its reason.
-REASONS = ("broken_json", "missing_field", "unexpected_field", "wrong_type", "impossible_value")
+REASONS = ("broken_json", "broken_csv", "missing_field", "unexpected_field", "wrong_type", "impossible_value")
 UNKNOWN_DAY = {"year": "0000", "month": "00", "day": "00"}
 
 _DETAIL_LIMIT = 500
 # No local time is further from UTC than Kiribati's, at +14:00.
 _UTC_OFFSET = timedelta(hours=14)
+_ID_IN_BYTES = re.compile(rb'"event_id"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
+_JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
-class Curated(NamedTuple):
+class Curated(msgspec.Struct, frozen=True, gc=False):
     """A valid event: compact JSON with every field in its contract's order and a newline, and its day."""
 
     event_id: str
@@ -26,17 +30,13 @@ class Curated(NamedTuple):
     data: bytes
 
 
-class Rejected(NamedTuple):
+class Rejected(msgspec.Struct, frozen=True):
     """Why a record is no event; event_id and partition (UNKNOWN_DAY if need be) are a best effort."""
 
     reason: str
     detail: str
     event_id: str | None
     partition: dict[str, str]
-
-
-_ID_IN_BYTES = re.compile(rb'"event_id"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
-_JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 class _NotStrictJson(ValueError):
@@ -61,7 +61,9 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 def parse(data: bytes, contract: Contract) -> Curated | Rejected:
     """Return what a record's bytes are under a contract; never raises, whatever the bytes."""
     try:
-        event = _decode(data.decode("utf-8"))
+        event = event_of(data, contract) if is_csv(data) else _decode(data.decode("utf-8"))
+    except BrokenCsvError as error:
+        return Rejected("broken_csv", str(error)[:_DETAIL_LIMIT], id_of(data), UNKNOWN_DAY)
     except (ValueError, RecursionError) as error:
         # ValueError: wrong UTF-8, wrong JSON, and integers past Python's limit of 4,300 digits.
         return Rejected("broken_json", str(error)[:_DETAIL_LIMIT], _id_in_bytes(data), UNKNOWN_DAY)
@@ -70,14 +72,14 @@ def parse(data: bytes, contract: Contract) -> Curated | Rejected:
         return Rejected("wrong_type", detail, None, UNKNOWN_DAY)
     problems = _field_problems(event, contract)
     if not problems:
-        problems = _value_problems(event, contract)
+        problems = value_problems(event, contract)
     if problems:
         return _rejected(event, problems)
     ordered = {}
     for field in contract.fields:
         value = event.get(field.name)
         ordered[field.name] = float(value) if value is not None and float in field.types else value
-    return Curated(event["event_id"], _partition(event), _encode(ordered).encode() + b"\n")
+    return Curated(event["event_id"], partition(event), _encode(ordered).encode() + b"\n")
 
 
 def quarantine_document(data: bytes, rejected: Rejected, received_at: datetime, prefix: str) -> tuple[str, bytes]:
@@ -100,15 +102,15 @@ def quarantine_document(data: bytes, rejected: Rejected, received_at: datetime, 
 def _field_problems(event: dict[str, Any], contract: Contract) -> list[tuple[str, str]]:
     """Check each field alone: present, type, range or pattern."""
     problems = []
-    for name, types, required, low, high, match in contract.fields:
+    for name, types, required, low, high, pattern in contract.fields:
         value = event.get(name)
         if value is None:
             if required:
                 problems.append(("missing_field", f"{name} is required"))
         elif type(value) not in types:
             problems.append(("wrong_type", f"{name} is {_type_name(value)}, not {_type_name(types[0]())}"))
-        elif match is not None:
-            if not match(value):
+        elif pattern is not None:
+            if not pattern.fullmatch(value):
                 problems.append(("impossible_value", f"{name} is {value[:40]!r}"))
         elif not low <= value <= high:
             problems.append(("impossible_value", f"{name} is {_shown(value)}, not {low} to {high}"))
@@ -118,7 +120,7 @@ def _field_problems(event: dict[str, Any], contract: Contract) -> list[tuple[str
     return problems
 
 
-def _value_problems(event: dict[str, Any], contract: Contract) -> list[tuple[str, str]]:
+def value_problems(event: dict[str, Any], contract: Contract) -> list[tuple[str, str]]:
     """Check what a range cannot say: clock times, the calendar, and that hour and id are of the event's day."""
     problems = [
         ("impossible_value", f"{name} is {event[name]}, its last two digits are minutes")
@@ -150,9 +152,9 @@ def _rejected(event: dict[str, Any], problems: list[tuple[str, str]]) -> Rejecte
     problems.sort(key=lambda problem: REASONS.index(problem[0]))
     detail = "; ".join(detail for _, detail in problems)[:_DETAIL_LIMIT]
     event_id = event.get("event_id")
-    if type(event_id) is not str or not EVENT_ID.match(event_id):  # type: ignore[misc]
+    if type(event_id) is not str or not EVENT_ID.pattern.fullmatch(event_id):
         event_id = None
-    return Rejected(problems[0][0], detail, event_id, _partition(event) if _is_date(event) else UNKNOWN_DAY)
+    return Rejected(problems[0][0], detail, event_id, partition(event) if _is_date(event) else UNKNOWN_DAY)
 
 
 def _is_date(event: dict[str, Any]) -> bool:
@@ -168,7 +170,7 @@ def _is_date(event: dict[str, Any]) -> bool:
     return True
 
 
-def _partition(event: dict[str, Any]) -> dict[str, str]:
+def partition(event: dict[str, Any]) -> dict[str, str]:
     return {"year": str(event["year"]), "month": f"{event['month']:02d}", "day": f"{event['day']:02d}"}
 
 

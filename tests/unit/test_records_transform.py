@@ -1,19 +1,16 @@
-"""The transform Lambda: any bytes end up curated or quarantined, with the right reason, exactly once."""
+"""The transform Lambda's rules: any bytes are an event or rejected with the right reason, on either path."""
 
 import base64
+import functools
 import hashlib
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator
-from types import ModuleType, SimpleNamespace
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto import mock_aws
 
 import schemas.flights
 import schemas.weather
@@ -59,48 +56,22 @@ def contracts(import_lambda: Import) -> dict[str, Any]:
     return contracts
 
 
+@pytest.fixture(scope="module", params=["logic", "fast"])
+def parser(request: pytest.FixtureRequest, import_lambda: Import, contracts: dict[str, Any]) -> Callable[[str], Parse]:
+    """What reads records of a contract: the logic alone, or behind the fast path. Every rule holds for both."""
+    modules = import_lambda("records_transform")
+    if request.param == "fast":
+        return lambda name: modules["fast"].parser(contracts[name])
+    return lambda name: functools.partial(modules["logic"].parse, contract=contracts[name])
+
+
 @pytest.fixture(scope="module")
-def parse(logic: ModuleType, contracts: dict[str, Any]) -> Parse:
-    return lambda data: logic.parse(data, contracts["flights"])
-
-
-@pytest.fixture
-def quarantine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with mock_aws():
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-        monkeypatch.setenv("CONTRACT", "flights")
-        monkeypatch.setenv("QUARANTINE_BUCKET", BUCKET)
-        monkeypatch.setenv("QUARANTINE_PREFIX", "flights/")
-        yield s3
-
-
-@pytest.fixture
-def handler(import_lambda: Import, quarantine: Any) -> Callable[..., dict[str, Any]]:
-    module = import_lambda("records_transform")["handler"]
-    module._quarantine.cache_clear()
-    return lambda *records, seconds=180: module.handler(
-        {
-            "records": [
-                {
-                    "recordId": str(number),
-                    "data": base64.b64encode(data).decode(),
-                    "approximateArrivalTimestamp": 1_795_000_000_000,
-                }
-                for number, data in enumerate(records)
-            ]
-        },
-        SimpleNamespace(get_remaining_time_in_millis=lambda: seconds * 1000),
-    )
+def parse(parser: Callable[[str], Parse]) -> Parse:
+    return parser("flights")
 
 
 def encode(event: object) -> bytes:
     return json.dumps(event).encode()
-
-
-def documents(s3: Any) -> dict[str, dict[str, Any]]:
-    listed = s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
-    return {item["Key"]: json.load(s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"]) for item in listed}
 
 
 @pytest.mark.requirement("st-partition-date")
@@ -232,7 +203,7 @@ def test_real_flights_are_valid_and_their_bytes_unchanged(
     """January, and two days of each month; the whole year passed when the ranges were chosen."""
     for event in flights.events(**sample):
         data = damage.encode(event)
-        assert parse(data) == logic.Curated(event["event_id"], logic._partition(event), data + b"\n")
+        assert parse(data) == logic.Curated(event["event_id"], logic.partition(event), data + b"\n")
 
 
 json_values = st.recursive(
@@ -246,7 +217,7 @@ damaged_events = st.dictionaries(st.sampled_from(list(EVENT)), json_values, max_
 cut_events = st.integers(0, len(encode(EVENT))).map(lambda end: encode(EVENT)[:end])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary() | json_values.map(encode) | damaged_events | cut_events)
 def test_any_bytes_are_curated_or_rejected(logic: ModuleType, parse: Parse, data: bytes) -> None:
     outcome = parse(data)
@@ -262,92 +233,14 @@ def test_any_bytes_are_curated_or_rejected(logic: ModuleType, parse: Parse, data
         assert key.endswith(f"/{hashlib.sha256(data).hexdigest()}.json")
 
 
-@pytest.mark.requirement("str-firehose-lambda")
-def test_handler_answers_firehose_and_fills_quarantine(
-    handler: Callable[..., dict[str, Any]], quarantine: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    good, broken, extra = encode(EVENT), b"{", edited(extra=1)
-    answer = handler(good, broken, extra, good, broken)["records"]
-    assert [record["recordId"] for record in answer] == ["0", "1", "2", "3", "4"]
-    assert [record["result"] for record in answer] == ["Ok", "Dropped", "Dropped", "Ok", "Dropped"]
-    assert answer[0]["metadata"] == {"partitionKeys": {"year": "2013", "month": "01", "day": "01"}}
-    assert base64.b64decode(answer[0]["data"]).endswith(b"}\n")
-    digest = hashlib.sha256(broken).hexdigest()
-    found = documents(quarantine)
-    assert found[f"flights/year=0000/month=00/day=00/{digest}.json"] == {
-        "sha256": digest,
-        "event_id": None,
-        "reason": "broken_json",
-        "detail": found[f"flights/year=0000/month=00/day=00/{digest}.json"]["detail"],
-        "received_at": "2026-11-18T11:06:40+00:00",
-        "source": "transform",
-        "data": base64.b64encode(broken).decode(),
-    }
-    assert f"flights/year=2013/month=01/day=01/{hashlib.sha256(extra).hexdigest()}.json" in found
-    assert len(found) == 2
-    assert json.loads(capsys.readouterr().out) == {
-        "records": 5,
-        "quarantine_failed": 0,
-        "curated": 2,
-        "broken_json": 2,
-        "unexpected_field": 1,
-    }
-
-
-def test_a_retried_batch_writes_the_same_objects(handler: Callable[..., Any], quarantine: Any) -> None:
-    handler(b"{", edited(extra=1))
-    before = documents(quarantine)
-    handler(b"{", edited(extra=1))
-    assert documents(quarantine) == before
-
-
-def test_firehose_keeps_the_bytes_when_quarantine_refuses(
-    handler: Callable[..., dict[str, Any]], quarantine: Any
-) -> None:
-    quarantine.delete_bucket(Bucket=BUCKET)
-    answer = handler(encode(EVENT), b"{")["records"]
-    assert [record["result"] for record in answer] == ["Ok", "ProcessingFailed"]
-    assert base64.b64decode(answer[1]["data"]) == b"{"
-
-
-def test_firehose_keeps_the_bytes_that_quarantine_had_no_time_for(
-    import_lambda: Import,
-    handler: Callable[..., dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    over = threading.Event()
-    monkeypatch.setattr(quarantine_of(import_lambda), "put_object", lambda **_: over.wait(30))
-    broken = [b"{" * length for length in range(1, 21)]
-    answer = handler(encode(EVENT), *broken, seconds=10.2)["records"]
-    over.set()
-    assert [record["result"] for record in answer] == ["Ok"] + ["ProcessingFailed"] * 20
-    assert [base64.b64decode(record["data"]) for record in answer[1:]] == broken
-    assert "20 of 20 quarantine writes not done in time, Firehose keeps the records" in caplog.text
-
-
-def quarantine_of(import_lambda: Import) -> Any:
-    """The S3 client that the handler writes to quarantine with."""
-    return import_lambda("records_transform")["handler"]._quarantine()._client
-
-
-def test_a_full_batch_takes_milliseconds(parse: Parse) -> None:
-    data = encode(EVENT)
-    started = time.process_time()
-    for _ in range(500):
-        parse(data)
-    # 8 to 15 ms on two slow cores; the bound only catches a change of an order of magnitude.
-    assert time.process_time() - started < 0.15
-
-
-def test_real_weather_is_valid_but_for_what_no_wind_can_be(logic: ModuleType, contracts: dict[str, Any]) -> None:
-    ids = set()
+def test_real_weather_is_valid_but_for_what_no_wind_can_be(logic: ModuleType, parser: Callable[[str], Parse]) -> None:
+    parse, ids = parser("weather"), set()
     for event in weather.events():
         ids.add(event["event_id"])
         data = damage.encode(event)
-        outcome = logic.parse(data, contracts["weather"])
+        outcome = parse(data)
         if event["event_id"] in weather.IMPOSSIBLE_IDS:
             assert (outcome.reason, outcome.detail) == ("impossible_value", "wind_speed is 1048.36058, not 0 to 260")
         else:
-            assert outcome == logic.Curated(event["event_id"], logic._partition(event), data + b"\n")
+            assert outcome == logic.Curated(event["event_id"], logic.partition(event), data + b"\n")
     assert len(ids) == 26_115
