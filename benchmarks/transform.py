@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.figures import Figure, Goal, write
 from producers import damage, flights, weather
+from producers.sources import WEATHER
 
 BATCH = 500
 BATCHES = 20
@@ -108,12 +109,14 @@ def measure(name: str, contract: str, records: Iterable[bytes], goal: Goal | Non
 
 def main() -> None:
     """Measure flights as the producer writes them, in other writings and with damage, and weather."""
-    damaged = partial(damage.records, rates=damage.Rates(damaged=0.01, oversize=0, resent=0), seed=2013)
+    rates = {share: damage.Rates(damaged=share, oversize=0, resent=0) for share in (0, 0.01)}
+    sent = {share: partial(damage.records, rates=rate, seed=2013) for share, rate in rates.items()}
+    hours = (record.data for record in sent[0](weather.events(), source=WEATHER))
     figures = [
-        measure("flights", "flights", map(damage.encode, flights.events()), GOAL),
+        measure("flights", "flights", (record.data for record in sent[0](flights.events())), GOAL),
         measure("flights, json.dumps's spaces", "flights", (json.dumps(event).encode() for event in flights.events())),
-        measure("flights, 1 % damaged", "flights", (record.data for record in damaged(flights.events()))),
-        measure("weather", "weather", map(damage.encode, weather.events())),
+        measure("flights, 1 % damaged", "flights", (record.data for record in sent[0.01](flights.events()))),
+        measure("weather", "weather", hours),
     ]
     sys.exit(0 if write("transform", figures) else "the goal is missed: is the machine busy? Run it again alone")
 

@@ -40,14 +40,15 @@ def parser(contract: Contract) -> Callable[[bytes], logic.Curated | logic.Reject
     def parse(data: bytes) -> logic.Curated | logic.Rejected:
         try:
             event = decode(data)  # types, ranges, every field there and no other
-            if is_line(data):
-                line = data
-            elif is_spaced_line(data):  # as json.dumps writes it; no pattern takes a space
-                line = data.translate(None, b" ")
+            text = data.removesuffix(b"\n")  # which producers may end a record with
+            if is_line(text):
+                line = text
+            elif is_spaced_line(text):  # as json.dumps writes it; no pattern takes a space
+                line = text.translate(None, b" ")
             else:
                 line = encode(event)
                 # As many quotes: no key occurs twice, of which decode takes the last.
-                if not is_encoded_line(line) or (line != data and line.count(b'"') != data.count(b'"')):
+                if not is_encoded_line(line) or (line != text and line.count(b'"') != text.count(b'"')):
                     return judge(data, contract)
         except ValueError:
             return judge(data, contract)

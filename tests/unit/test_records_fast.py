@@ -62,7 +62,7 @@ def near_events(draw: st.DrawFn, contract: str) -> bytes:
     if draw(st.integers(0, 4)) == 0:
         at = draw(st.integers(0, len(data)))
         data = data[:at] + draw(st.binary(max_size=2)) + data[at + draw(st.integers(0, 2)) :]
-    return data
+    return data + draw(st.sampled_from([b"", b"\n"]))
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
@@ -115,7 +115,7 @@ def test_what_is_right_needs_no_second_look(import_lambda: Import, monkeypatch: 
         as_dumped, indented = json.dumps(event).encode(), json.dumps(event, indent=1).encode()
         shuffled = json.dumps(dict(reversed(event.items()))).encode()
         for data in (line, as_dumped, indented, shuffled):
-            assert parse(data).data == line + b"\n"
+            assert parse(data).data == parse(data + b"\n").data == line + b"\n"
 
 
 @pytest.fixture
