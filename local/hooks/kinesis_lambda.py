@@ -5,8 +5,8 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereport
 https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html. Where they leave open how a batch
 goes on that answers with its own first record again and again, it is halved like one that raised an error.
 Ours: waits between tries are short, a shard's parallel batches come one after the other, and a destination that can't
-be written is tried again. Not here: what SUPPORTED doesn't name, which is refused; metrics; an invocation's 6 MB; that a
-reshard's new shards wait for the old.
+be written is tried again. Not here: what SUPPORTED doesn't name, which is refused; metrics; an invocation's 6 MB; new
+shards that wait for those they come from.
 """
 
 import contextvars
