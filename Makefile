@@ -120,8 +120,8 @@ node_modules/.installed: package-lock.json .venv/.installed
 	@touch $@
 
 # Functions run on Lambda's Python and processor, not on this machine's. What an installer notes for itself would differ
-# from machine to machine.
-VENDOR := uv pip install --quiet --no-compile-bytecode --only-binary :all: --python-platform aarch64-manylinux_2_28 \
+# from machine to machine. No dependencies: each requirements.txt lists all that goes in, and Lambda brings boto3.
+VENDOR := uv pip install --quiet --no-compile-bytecode --no-deps --only-binary :all: --python-platform aarch64-manylinux_2_28 \
 	--python-version 3.14
 build/vendored/.installed: $(wildcard lambda/*/requirements.txt) .venv/.installed
 	@echo "vendoring the packages that functions bring to Lambda"

@@ -21,6 +21,7 @@ from stacks.account_settings import AccountSettings
 from stacks.audit import Audit
 from stacks.catalog_etl import CatalogEtl
 from stacks.data_lake import DataLake
+from stacks.flight_state import FlightState
 from stacks.foundation import Foundation
 from stacks.images import Images
 from stacks.monitoring import Monitoring
@@ -56,6 +57,15 @@ class Platform(Stage):
             raw=lake.raw,
             quarantine=lake.quarantine,
             database=lake.database,
+        )
+        FlightState(
+            self,
+            "flight-state",
+            here,
+            settings.flight_state,
+            key=key,
+            stream=streaming.stream,
+            quarantine=lake.quarantine,
         )
         RealTime(
             self,

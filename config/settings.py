@@ -13,6 +13,7 @@ from stacks.account_settings import AccountSettingsOptions
 from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
 from stacks.data_lake import DataLakeOptions
+from stacks.flight_state import FlightStateOptions
 from stacks.foundation import FoundationOptions
 from stacks.images import ImagesOptions
 from stacks.monitoring import MonitoringOptions
@@ -46,6 +47,7 @@ class Settings(Options):
     foundation: FoundationOptions = FoundationOptions()
     data_lake: DataLakeOptions = DataLakeOptions()
     streaming: StreamingOptions = StreamingOptions()
+    flight_state: FlightStateOptions = FlightStateOptions()
     real_time: RealTimeOptions = RealTimeOptions()
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
     training: TrainingOptions = TrainingOptions()
@@ -63,6 +65,15 @@ class Settings(Options):
             raise ValueError(f"availability_zones has {', '.join(elsewhere)}: not in region {self.region}")
         if self.availability_zones and len(self.availability_zones) < self.foundation.zones:
             raise ValueError(f"availability_zones must name at least foundation.zones of them: {self.foundation.zones}")
+        return self
+
+    @model_validator(mode="after")
+    def _records_are_given_up_while_the_stream_has_them(self) -> "Settings":
+        age, kept = self.flight_state.max_age_hours, self.streaming.retention_hours
+        if age >= kept:
+            raise ValueError(
+                f"flight_state.max_age_hours is {age}: it must be less than streaming.retention_hours, {kept}"
+            )
         return self
 
     @property

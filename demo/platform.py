@@ -15,7 +15,7 @@ from local.cloud import Session
 
 T = TypeVar("T")
 POLL_SECONDS = 0.5
-LAYERS = ("foundation", "data-lake", "streaming", "catalog-etl", "training", "serving", "monitoring")
+LAYERS = ("foundation", "data-lake", "streaming", "flight-state", "catalog-etl", "training", "serving", "monitoring")
 
 
 class LinkBrokenError(RuntimeError):

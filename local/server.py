@@ -121,13 +121,14 @@ def main() -> int:
         events,
         firehose,
         glue,
+        kinesis_lambda,
         kinesis_retention,
         lambda_packages,
         loopback,
         sagemaker,
     )
 
-    services = (codebuild, kinesis_retention, firehose, glue, athena, sagemaker)
+    services = (codebuild, kinesis_retention, firehose, kinesis_lambda, glue, athena, sagemaker)
     for hook in (loopback, cloudformation, lambda_packages, events, *services):
         hook.install()
     sys.argv = ["ministack"]

@@ -9,7 +9,7 @@ Outputs     `stream`, `application`, `topic`.
 Costs       the stream's shard $0.36 a day. CloudFormation does not start the application: `make flink-start` does, and
             then it costs $0.11 an hour for each KPU and for one more, $5 a day with one; `make flink-stop` ends that.
 Copy        this file, components/{base,dead_letters,findings,flink_package,function,log_group,permissions,role,
-            stream}.py, flink_jobs/delays, lambda/custom_resources and lambda/delay_alerts.
+            stream,stream_consumer}.py, flink_jobs/delays, lambda/custom_resources and lambda/delay_alerts.
 """
 
 import math
@@ -19,8 +19,6 @@ from aws_cdk import ArnFormat, Aws, CfnOutput, Duration
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kinesisanalyticsv2 as flink
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
@@ -33,9 +31,10 @@ from components.dead_letters import DeadLetters
 from components.flink_package import CONNECTOR, ENTRY, MODULES, FlinkPackage
 from components.function import Function
 from components.log_group import LogGroup
-from components.permissions import allow, allow_any_of, before, read_objects, use_key
+from components.permissions import allow, allow_any_of, read_objects, use_key
 from components.role import ServiceRole
 from components.stream import DataStream
+from components.stream_consumer import StreamConsumer
 
 RUNTIME = "FLINK-2_2"
 PACKAGES_PREFIX = "packages/flink/"
@@ -230,27 +229,19 @@ class RealTime(Layer):
             description="Publishes the anomalies among the delays",
             environment={"TOPIC_ARN": self.topic.topic_arn},
         )
-        unread = DeadLetters(self, "UnreadDelays", self.deployment, key=key)
-        reads = ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"]
-        allow(alerts.permissions, [*reads, "kinesis:GetShardIterator", "kinesis:ListShards"], self.stream.stream_arn)
-        use_key(alerts.permissions, key)
         allow(alerts.permissions, ["sns:Publish"], self.topic.topic_arn)
-        allow(alerts.permissions, ["sqs:SendMessage"], unread.queue_arn)
-        mapping = lambda_.EventSourceMapping(
+        StreamConsumer(
             self,
             "Unusual",
-            target=alerts,
-            event_source_arn=self.stream.stream_arn,
-            starting_position=lambda_.StartingPosition.LATEST,
+            alerts,
+            stream=self.stream,
+            key=key,
+            failures=DeadLetters(self, "UnreadDelays", self.deployment, key=key),
             batch_size=100,
-            max_batching_window=Duration.seconds(5),
-            bisect_batch_on_error=True,
-            report_batch_item_failures=True,
+            window=Duration.seconds(5),
             retry_attempts=3,
-            max_record_age=Duration.hours(1),
-            on_failure=sources.SqsDlq(unread),
+            max_age=Duration.hours(1),
         )
-        before(alerts.permissions, mapping)
 
 
 def _flink_settings(options: RealTimeOptions) -> flink.CfnApplication.FlinkApplicationConfigurationProperty:

@@ -66,6 +66,11 @@ _DIFFERENT: dict[str, tuple[str, ...]] = {
         "dynamodb:PutItem",
         "dynamodb:UpdateItem",
     ),
+    # A transaction needs what its writes need: where source.py can read which they are, it names them.
+    "dynamodb:TransactWriteItems.ConditionCheck": ("dynamodb:ConditionCheckItem",),
+    "dynamodb:TransactWriteItems.Delete": ("dynamodb:DeleteItem",),
+    "dynamodb:TransactWriteItems.Put": ("dynamodb:PutItem",),
+    "dynamodb:TransactWriteItems.Update": ("dynamodb:UpdateItem",),
     "execute-api:PostToConnection": ("execute-api:ManageConnections",),
     "execute-api:GetConnection": ("execute-api:ManageConnections",),
     "execute-api:DeleteConnection": ("execute-api:ManageConnections",),

@@ -46,6 +46,7 @@ class Expressions(Attributes):
 
     def __init__(self) -> None:
         super().__init__()
+        self.called: dict[ast.AST, ast.Call] = {}  # what is called -> the call
         self._answers: dict[object, Values] = {}
         self._depth = 0
 
@@ -104,6 +105,7 @@ class Expressions(Attributes):
         return self.evaluate(node.elt, scope)
 
     def _call(self, node: ast.Call, scope: Scope) -> Values:
+        self.called[node.func] = node
         functions = self.evaluate(node.func, scope)
         starred = any(isinstance(each, ast.Starred) for each in node.args)
         given = [self.evaluate(each, scope) for each in node.args]

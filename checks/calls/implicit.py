@@ -99,7 +99,11 @@ IMPLIED: tuple[Implied, ...] = (
             f"{_AWS}lambda/latest/dg/invocation-async-retain-records.html",
             lambda use, kind=kind: use.fails_to(kind),  # type: ignore[misc]
         )
-        for kind, actions in (("AWS::SQS::Queue", "sqs:SendMessage"), ("AWS::SNS::Topic", "sns:Publish"))
+        for kind, actions in (
+            ("AWS::SQS::Queue", "sqs:SendMessage"),
+            ("AWS::SNS::Topic", "sns:Publish"),
+            ("AWS::S3::Bucket", "s3:ListBucket s3:PutObject"),
+        )
     ),
     Implied(
         _MAPPING,

@@ -139,8 +139,9 @@ class _Reader(Expressions):
             self.grown = True
 
     def call(self, node: ast.AST, scope: Scope, service: str, operation: str) -> None:
-        """Note a call."""
-        self.calls.add(Call(_place(node, scope), service, operation))
+        """Note a call, and of a transaction each kind of write in it."""
+        for kind in _writes(self.called.get(node)) if operation == "TransactWriteItems" else [""]:
+            self.calls.add(Call(_place(node, scope), service, operation + kind))
 
     def problem(self, node: ast.AST, scope: Scope, message: str) -> None:
         """Note what can't be resolved, once everything that can be is."""
@@ -270,3 +271,15 @@ class _Reader(Expressions):
 
 def _place(node: ast.AST, scope: Scope) -> Place:
     return Place(scope.module.path, getattr(node, "lineno", 1))
+
+
+def _writes(transaction: ast.Call | None) -> list[str]:
+    """The kinds of writes in a transaction, each after a dot; only an empty one when not all of them can be read."""
+    given = {each.arg: each.value for each in transaction.keywords} if transaction else {}
+    writes = given.get("TransactItems")
+    items = (
+        writes.elts if isinstance(writes, ast.List) else [writes.elt] if isinstance(writes, ast.ListComp) else [None]
+    )
+    keys = [key for item in items for key in (item.keys if isinstance(item, ast.Dict) else [None])]
+    kinds = {str(key.value) if isinstance(key, ast.Constant) else "" for key in keys}
+    return [f".{kind}" for kind in sorted(kinds)] if all(kinds) else [""]

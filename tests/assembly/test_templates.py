@@ -30,6 +30,7 @@ OUTPUTS = {
         "WeatherDeliveryStreamName",
         "WeatherRawTableName",
     },
+    "flight-state": {"FlightStateTableName"},
     "real-time": {"FlinkApplicationName", "DelaysStreamName", "DelayAlertTopicArn"},
     "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
     "training": {"TrainingPipelineName", "ModelPackageGroupName"},
@@ -41,6 +42,7 @@ OUTPUTS = {
 }
 NOT_IN_SANDBOX = {"audit", "people"}
 STATEFUL = (
+    "AWS::DynamoDB::Table",
     "AWS::ECR::Repository",
     "AWS::Glue::Database",
     "AWS::KMS::Key",

@@ -118,6 +118,23 @@ def test_a_call_that_cannot_be_resolved_is_a_problem(form: str, tmp_path: Path) 
     assert any(reason in problem.message for problem in problems), problems
 
 
+@pytest.mark.parametrize(
+    ("items", "kinds"),
+    [
+        ("[{'Put': w(x)} for x in y]", {".Put"}),
+        ("[{'Put': {}}, {'Update': {}}]", {".Put", ".Update"}),
+        ("[{'Put': {}}, other]", {""}),
+        ("items", {""}),
+        ("[{kind: {}}]", {""}),
+    ],
+)
+def test_the_kinds_of_writes_in_a_transaction_are_read_or_all_are_taken(
+    items: str, kinds: set[str], tmp_path: Path
+) -> None:
+    reading = found(tmp_path, f"{IMPORTS}boto3.client('dynamodb').transact_write_items(TransactItems={items})")
+    assert operations(reading) == {f"dynamodb:TransactWriteItems{kind}" for kind in kinds}
+
+
 def test_helpers_that_make_several_clients_are_told_apart(tmp_path: Path) -> None:
     source = "def make(name):\n    return boto3.client(name)\nmake('s3').put_object()\nmake('sqs').tag_queue()"
     assert operations(found(tmp_path, IMPORTS + source)) == {"s3:PutObject", "sqs:TagQueue"}
