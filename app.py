@@ -21,13 +21,16 @@ from stacks.account_settings import AccountSettings
 from stacks.audit import Audit
 from stacks.catalog_etl import CatalogEtl
 from stacks.data_lake import DataLake
+from stacks.delay_delivery import DelayDelivery
 from stacks.flight_state import FlightState
+from stacks.etl_jobs import EtlJobs
 from stacks.foundation import Foundation
 from stacks.images import Images
 from stacks.monitoring import Monitoring
 from stacks.people import People
 from stacks.real_time import RealTime
 from stacks.serving import Serving
+from stacks.stream_scoring import StreamScoring
 from stacks.streaming import Streaming
 from stacks.training import Training
 
@@ -67,7 +70,7 @@ class Platform(Stage):
             stream=streaming.stream,
             quarantine=lake.quarantine,
         )
-        RealTime(
+        real_time = RealTime(
             self,
             "real-time",
             here,
@@ -75,6 +78,17 @@ class Platform(Stage):
             key=key,
             stream=streaming.stream,
             packages=lake.models,
+            raw=lake.raw,
+        )
+        DelayDelivery(
+            self,
+            "delay-delivery",
+            here,
+            settings.delay_delivery,
+            key=key,
+            stream=real_time.delays,
+            curated=lake.curated,
+            database=lake.database,
         )
         CatalogEtl(
             self,
@@ -86,6 +100,18 @@ class Platform(Stage):
             curated=lake.curated,
             athena_results=lake.athena_results,
             database=lake.database,
+        )
+        EtlJobs(
+            self,
+            "etl-jobs",
+            here,
+            settings.etl_jobs,
+            key=key,
+            raw=lake.raw,
+            curated=lake.curated,
+            features=lake.features,
+            database=lake.database,
+            stream=streaming.stream,
         )
         training = Training(
             self,
@@ -109,6 +135,15 @@ class Platform(Stage):
             models=lake.models,
             captured=lake.captured,
             model_package_group=training.model_package_group,
+        )
+        StreamScoring(
+            self,
+            "stream-scoring",
+            here,
+            settings.stream_scoring,
+            key=key,
+            stream=real_time.departures,
+            endpoint_name=serving.endpoint_name,
         )
         Monitoring(
             self,

@@ -3,24 +3,19 @@
 import hashlib
 import json
 
-from aws_cdk import CustomResource, Duration
-from aws_cdk import aws_codebuild as codebuild
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
+from components.aws_build import build_in_aws
 from components.base import ROOT, Deployment
-from components.findings import explain
-from components.function import Function
-from components.log_group import LogGroup
-from components.permissions import allow, before, use_key, write_objects
+from components.permissions import write_objects
 from components.role import ServiceRole
 
 # Where the package holds what the application's run options name.
 ENTRY, MODULES, CONNECTOR = "main.py", "dep/", "lib/connector.jar"
 
-_BUILD_MINUTES = 13  # the function that waits for the build may run for 15
 # The table connector for Flink 2.x, with all it needs:
 # https://docs.aws.amazon.com/managed-flink/latest/java/how-flink-connectors.html
 _COORDINATE = "org.apache.flink:flink-sql-connector-aws-kinesis-streams:6.0.1-2.0"
@@ -53,63 +48,17 @@ class FlinkPackage(Construct):
         self.key_in_bucket = f"{prefix}{digest[:32]}.zip"
         role = ServiceRole(self, "BuildRole", "codebuild")
         write_objects(role, bucket, prefix)
-        project = self._project(deployment, role, source, key, build)
-        builder = Function(
+        build_in_aws(
             self,
-            "StartBuild",
             deployment,
-            folder="custom_resources",
-            handler="build_package.handler",
+            product="Package",
+            makes="Flink job's package and puts it under the hash of its sources",
+            role=role,
+            source=source,
             key=key,
-            failures_reach="CloudFormation, which waits for the answer",
-            description="Starts the package's build and answers CloudFormation when it has ended",
-            timeout=Duration.minutes(15),
+            spec=build,
+            properties={"Bucket": bucket.bucket_name, "Key": self.key_in_bucket},
         )
-        allow(builder.permissions, ["codebuild:StartBuild", "codebuild:BatchGetBuilds"], project.project_arn)
-        CustomResource(
-            self,
-            "Package",
-            resource_type="Custom::PackageBuild",
-            service_token=builder.function_arn,
-            properties={
-                "ProjectName": project.project_name,
-                "Bucket": bucket.bucket_name,
-                "Key": self.key_in_bucket,
-            },
-            service_timeout=Duration.minutes(15),
-        )
-
-    def _project(
-        self,
-        deployment: Deployment,
-        role: ServiceRole,
-        source: s3_assets.Asset,
-        key: kms.IKey,
-        build: dict[str, object],
-    ) -> codebuild.Project:
-        log_group = LogGroup(self, "BuildLogs", deployment, key=key)
-        # CodeBuild reads its source by version, and CDK's bucket has versions:
-        # https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
-        allow(role, ["s3:GetObject", "s3:GetObjectVersion"], source.bucket.arn_for_objects(source.s3_object_key))
-        allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
-        use_key(role, key)
-        project = codebuild.Project(
-            self,
-            "Build",
-            role=role.without_policy_updates(),
-            description="Builds the Flink job's package and puts it under the hash of its sources",
-            source=codebuild.Source.s3(bucket=source.bucket, path=source.s3_object_key),
-            environment=codebuild.BuildEnvironment(
-                build_image=codebuild.LinuxBuildImage.STANDARD_7_0, compute_type=codebuild.ComputeType.SMALL
-            ),
-            build_spec=codebuild.BuildSpec.from_object(build),
-            encryption_key=key,
-            timeout=Duration.minutes(_BUILD_MINUTES),
-            logging=codebuild.LoggingOptions(cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=log_group)),
-        )
-        before(role, project)
-        explain(project, "CodeBuildProjectSourceRepoUrl", "the source is a zip in S3, no repository")
-        return project
 
 
 def _build_spec(connector_sha256: str | None) -> dict[str, object]:

@@ -2,21 +2,16 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import CustomResource, Duration
-from aws_cdk import aws_codebuild as codebuild
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
+from components.aws_build import build_in_aws
 from components.base import ROOT, Deployment
-from components.findings import explain
-from components.function import Function, gathered
-from components.log_group import LogGroup
-from components.permissions import allow, before, sign_in_to_registry, use_key
+from components.function import gathered
+from components.permissions import allow, sign_in_to_registry
 from components.role import ServiceRole
-
-_BUILD_MINUTES = 13  # the function that waits for the build may run for 15
 
 
 class ImageBuild(Construct):
@@ -50,64 +45,24 @@ class ImageBuild(Construct):
         )
         source = _context_asset(self, context)
         tag = source.asset_hash[:32]
-        project = self._project(deployment, source, key)
-        builder = Function(
+        role = ServiceRole(self, "BuildRole", "codebuild")
+        allow(role, _PUSH, self.repository.repository_arn)
+        sign_in_to_registry(role)
+        image = build_in_aws(
             self,
-            "StartBuild",
             deployment,
-            folder="custom_resources",
-            handler="build_image.handler",
+            product="Image",
+            makes="image and pushes it under the hash of its sources",
+            role=role,
+            source=source,
             key=key,
-            failures_reach="CloudFormation, which waits for the answer",
-            description="Starts the image build and answers CloudFormation when it has ended",
-            timeout=Duration.minutes(15),
-        )
-        allow(builder.permissions, ["codebuild:StartBuild", "codebuild:BatchGetBuilds"], project.project_arn)
-        image = CustomResource(
-            self,
-            "Image",
-            resource_type="Custom::ImageBuild",
-            service_token=builder.function_arn,
-            properties={
-                "ProjectName": project.project_name,
-                "RepositoryUri": self.repository.repository_uri,
-                "ImageTag": tag,
-            },
-            service_timeout=Duration.minutes(15),
+            spec=_BUILD_SPEC,
+            properties={"RepositoryUri": self.repository.repository_uri, "ImageTag": tag},
+            privileged=True,  # Docker's daemon
         )
         image.node.add_dependency(self.repository)
         # Named without asking the resource: its attribute would go stale in stacks that are deployed later than this.
         self.uri = f"{self.repository.repository_uri}:{tag}"
-
-    def _project(self, deployment: Deployment, source: s3_assets.Asset, key: kms.IKey) -> codebuild.Project:
-        log_group = LogGroup(self, "BuildLogs", deployment, key=key)
-        role = ServiceRole(self, "BuildRole", "codebuild")
-        # CodeBuild reads its source by version, and CDK's bucket has versions:
-        # https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
-        allow(role, ["s3:GetObject", "s3:GetObjectVersion"], source.bucket.arn_for_objects(source.s3_object_key))
-        allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
-        allow(role, _PUSH, self.repository.repository_arn)
-        sign_in_to_registry(role)
-        use_key(role, key)
-        project = codebuild.Project(
-            self,
-            "Build",
-            role=role.without_policy_updates(),
-            description="Builds the image and pushes it under the hash of its sources",
-            source=codebuild.Source.s3(bucket=source.bucket, path=source.s3_object_key),
-            environment=codebuild.BuildEnvironment(
-                build_image=codebuild.LinuxBuildImage.STANDARD_7_0,
-                compute_type=codebuild.ComputeType.SMALL,
-                privileged=True,
-            ),
-            build_spec=codebuild.BuildSpec.from_object(_BUILD_SPEC),
-            encryption_key=key,
-            timeout=Duration.minutes(_BUILD_MINUTES),
-            logging=codebuild.LoggingOptions(cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=log_group)),
-        )
-        before(role, project)
-        explain(project, "CodeBuildProjectSourceRepoUrl", "the source is a zip in S3, no repository")
-        return project
 
 
 _PUSH = [

@@ -1,4 +1,4 @@
-"""A catalogued Parquet table over one prefix, partitioned by day through partition projection."""
+"""Catalogued Parquet tables over one prefix: partitioned by day through partition projection, or whole."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,14 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 PARTITION_KEYS = ("year", "month", "day")
-_TYPES = {"string": glue.Schema.STRING, "int": glue.Schema.INTEGER, "double": glue.Schema.DOUBLE}
+_TYPES = {
+    "string": glue.Schema.STRING,
+    "int": glue.Schema.INTEGER,
+    "bigint": glue.Schema.BIG_INT,
+    "double": glue.Schema.DOUBLE,
+    "boolean": glue.Schema.BOOLEAN,
+    "timestamp": glue.Schema.TIMESTAMP,
+}
 
 
 class DayPartitionedTable(glue.S3Table):
@@ -49,6 +56,34 @@ class DayPartitionedTable(glue.S3Table):
                 "storage.location.template": bucket.s3_url_for_object(prefix)
                 + "year=${year}/month=${month}/day=${day}/"
             },
+        )
+
+
+class ParquetTable(glue.S3Table):
+    """The Parquet files of one folder, `s3://bucket/prefix/`. `columns` are (name, Glue type) pairs."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        database: glue.IDatabase,
+        bucket: s3.IBucket,
+        prefix: str,
+        table_name: str,
+        columns: Sequence[tuple[str, str]],
+        description: str,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            database=database,
+            storage=glue.S3TableStorage.from_bucket(bucket),
+            s3_prefix=prefix,
+            table_name=table_name,
+            description=description,
+            data_format=glue.DataFormat.PARQUET,
+            columns=[_column(name, glue_type) for name, glue_type in columns],
         )
 
 

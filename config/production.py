@@ -25,6 +25,7 @@ SETTINGS = {
     "flight_state": {"max_age_hours": 160, "parallel_batches": 4},
     "real_time": {"mode": "on-demand", "parallelism": 2},
     "catalog_etl": {"workers": 4, "batch_seconds": 900},
+    "etl_jobs": {"features_hours": 24, "compact_hours": 24},
     "serving": {"kind": "realtime", "instance_count": 2},
     "monitoring": {"drifted_features": 2, "approve_retrained": False},
     "audit": {"object_events": "all"},

@@ -13,13 +13,16 @@ from stacks.account_settings import AccountSettingsOptions
 from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
 from stacks.data_lake import DataLakeOptions
+from stacks.delay_delivery import DelayDeliveryOptions
 from stacks.flight_state import FlightStateOptions
+from stacks.etl_jobs import EtlJobsOptions
 from stacks.foundation import FoundationOptions
 from stacks.images import ImagesOptions
 from stacks.monitoring import MonitoringOptions
 from stacks.people import PeopleOptions
 from stacks.real_time import RealTimeOptions
 from stacks.serving import ServingOptions
+from stacks.stream_scoring import StreamScoringOptions
 from stacks.streaming import StreamingOptions
 from stacks.training import TrainingOptions
 
@@ -49,9 +52,12 @@ class Settings(Options):
     streaming: StreamingOptions = StreamingOptions()
     flight_state: FlightStateOptions = FlightStateOptions()
     real_time: RealTimeOptions = RealTimeOptions()
+    delay_delivery: DelayDeliveryOptions = DelayDeliveryOptions()
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
+    etl_jobs: EtlJobsOptions = EtlJobsOptions()
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()
+    stream_scoring: StreamScoringOptions = StreamScoringOptions()
     monitoring: MonitoringOptions = MonitoringOptions()
     images: ImagesOptions = ImagesOptions()
     audit: AuditOptions | None = Field(AuditOptions(), description="options of the audit trail; None: no trail")

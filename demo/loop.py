@@ -1,7 +1,7 @@
 """The demo's third part: July arrives, and the platform notices, retrains and replaces its model by itself."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -16,12 +16,12 @@ START_SECONDS = 60
 
 
 class Inbox:
-    """A queue subscribed to the alert topic: how the demo reads what people would be told."""
+    """A queue subscribed to the topic of an output: how the demo reads what people would be told."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, output: str = "AlertTopicArn") -> None:
         self._sqs = platform.client("sqs")
         self._sns = platform.client("sns")
-        topic = platform.outputs["AlertTopicArn"]
+        topic = platform.outputs[output]
         self._url = self._sqs.create_queue(QueueName=f"{platform.prefix}-demo-inbox")["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         allow = {
@@ -41,14 +41,18 @@ class Inbox:
 
     def notice(self, alarm: str) -> Happened | None:
         """The notice that `alarm` went off, if it has come."""
-        for message in self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", []):
-            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-            envelope = json.loads(message["Body"])
+        for envelope in self.envelopes():
             told = json.loads(envelope["Message"])
             if told.get("AlarmName") == alarm and told.get("NewStateValue") == "ALARM":
                 at = datetime.fromisoformat(envelope["Timestamp"])
                 return Happened(at, "alarm action: people are told", told["NewStateReason"])
         return None
+
+    def envelopes(self) -> Iterator[dict[str, Any]]:
+        """What has come since it was last asked for, as SNS sends it."""
+        for message in self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", []):
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+            yield json.loads(message["Body"])
 
     def close(self) -> None:
         """Unsubscribe and delete the queue."""

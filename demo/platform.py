@@ -15,7 +15,10 @@ from local.cloud import Session
 
 T = TypeVar("T")
 POLL_SECONDS = 0.5
-LAYERS = ("foundation", "data-lake", "streaming", "flight-state", "catalog-etl", "training", "serving", "monitoring")
+LAYERS = (
+    *("foundation", "data-lake", "streaming", "flight-state", "real-time", "delay-delivery", "catalog-etl"),
+    *("training", "serving", "stream-scoring", "monitoring"),
+)
 
 
 class LinkBrokenError(RuntimeError):

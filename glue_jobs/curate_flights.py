@@ -10,19 +10,25 @@ Reference tables count from a day's next run on: to join every day with new ones
 
 import argparse
 import json
-import re
 import sys
 import time
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlparse
 
 import boto3
-from botocore.exceptions import ClientError
 from pyspark.sql import Column, DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
-DAY_KEYS = ("year", "month", "day")
+from glue_jobs.days import (
+    DAY_KEYS,
+    Seen,
+    changed_days,
+    check_one_file_a_day,
+    list_days,
+    load_state,
+    replace_days,
+    save_state,
+)
 
 # Partition columns are read from the path (year=2013/month=01/day=05).
 RAW_SCHEMA = """event_id string, time_hour string, carrier string, flight int, tailnum string, origin string,
@@ -40,19 +46,7 @@ AIRPORTS_SCHEMA = """faa string, name string, lat double, lon double, alt double
     tzone string"""
 
 _WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
-# Names that begin with a dot or an underscore are hidden to Spark.
-_DAY_IN_KEY = re.compile(r"year=\d{4}/month=\d{2}/day=\d{2}(?=/[^/._][^/]*$)")
 _OF_WEATHER = "weather/"
-
-
-class Seen(NamedTuple):
-    """A day's raw objects: when the newest was written (ISO, UTC) and how many there are.
-
-    The count tells apart objects of the same second, which is as fine as S3's clock is.
-    """
-
-    newest: str
-    objects: int
 
 
 class Paths(NamedTuple):
@@ -152,68 +146,15 @@ def curate(spark: SparkSession, paths: Paths, days: Collection[str], weather_day
         read_reference(spark, paths.reference, "planes", PLANES_SCHEMA),
         read_reference(spark, paths.reference, "airports", AIRPORTS_SCHEMA),
     ).observe(written, count)
-    (
-        curated.write.mode("overwrite")
-        .option("partitionOverwriteMode", "dynamic")
-        .option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
-        .partitionBy(*DAY_KEYS)
-        .parquet(paths.curated, compression="snappy")
-    )
+    replace_days(curated, paths.curated)
     rows_read, rows_written = read.get["rows"], written.get["rows"]
     return {"rows_read": rows_read, "rows_written": rows_written, "duplicates": rows_read - rows_written}
-
-
-def list_days(s3: Any, raw_path: str) -> dict[str, Seen]:
-    """Return what lies under each day of a path, by "year=2013/month=01/day=05"."""
-    bucket, prefix = _split(raw_path)
-    days: dict[str, Seen] = {}
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            found = _DAY_IN_KEY.match(item["Key"], len(prefix))
-            if found and item["Size"]:
-                newest, objects = days.get(found[0], Seen("", 0))
-                days[found[0]] = Seen(max(newest, item["LastModified"].isoformat()), objects + 1)
-    return days
 
 
 def list_input(s3: Any, paths: Paths) -> dict[str, Seen]:
     """Return what each day with flights is made of: its flights by the day, its weather by "weather/" and the day."""
     flights, weather = list_days(s3, paths.raw), list_days(s3, paths.weather)
     return flights | {f"{_OF_WEATHER}{day}": seen for day, seen in weather.items() if day in flights}
-
-
-def load_state(s3: Any, path: str) -> dict[str, Seen]:
-    """Return the input that is curated already, as list_input gave it; nothing before the first run."""
-    bucket, key = _split(path)
-    try:
-        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        # Without s3:ListBucket a missing object is AccessDenied: a fault of the role that must not pass.
-        if error.response["Error"]["Code"] != "NoSuchKey":
-            raise
-        return {}
-    return {day: Seen(**seen) for day, seen in json.loads(body)["days"].items()}
-
-
-def save_state(s3: Any, path: str, days: dict[str, Seen]) -> None:
-    """Write which input is curated; MaxConcurrentRuns 1 makes this job the only writer."""
-    bucket, key = _split(path)
-    body = json.dumps({"days": {day: seen._asdict() for day, seen in sorted(days.items())}}, indent=1)
-    s3.put_object(Bucket=bucket, Key=key, Body=body.encode(), ContentType="application/json")
-
-
-def check_one_file_a_day(s3: Any, curated_path: str, days: Collection[str]) -> None:
-    """Raise RuntimeError if a written day holds more than one file.
-
-    Some S3 committers append where Spark's own replaces (SPARK-56588): a day would count twice, silently.
-    """
-    held = list_days(s3, curated_path)
-    wrong = {day: held[day].objects for day in sorted(days) if day in held and held[day].objects > 1}
-    if wrong:
-        raise RuntimeError(
-            f"days with more than one file under {curated_path}: {wrong}. This job's Spark committer does "
-            f"not replace partitions: set SQLHadoopMapReduceCommitProtocol, delete the days and run again"
-        )
 
 
 def run(spark: SparkSession, s3: Any, paths: Paths, max_seconds: int) -> None:
@@ -230,7 +171,7 @@ def run(spark: SparkSession, s3: Any, paths: Paths, max_seconds: int) -> None:
         started = time.monotonic()
         # Listed before it is read: an object that arrives in between is curated now and in the next pass.
         found = list_input(s3, paths)
-        changed = {part: seen for part, seen in found.items() if seen > state.get(part, ("", 0))}
+        changed = changed_days(found, state)
         days = {part.removeprefix(_OF_WEATHER) for part in changed}
         counts = curate(spark, paths, days, [day for day in days if f"{_OF_WEATHER}{day}" in found]) if days else {}
         if changed:
@@ -259,11 +200,6 @@ def parse_args(arguments: Sequence[str]) -> tuple[Paths, int]:
         if not path.startswith("s3://") or (name != "state_path" and not path.endswith("/")):
             parser.error(f"--{name} is {path!r}: give s3://bucket/prefix, with a slash at the end of a folder")
     return Paths(*(options[f"{name}_path"] for name in Paths._fields)), max_seconds
-
-
-def _split(path: str) -> tuple[str, str]:
-    parsed = urlparse(path)
-    return parsed.netloc, parsed.path.removeprefix("/")
 
 
 def main() -> None:

@@ -18,6 +18,8 @@ from ml.requests import JSON_LINES, BadRequest, Row, parse
 
 # Why a line can't be read. Reasons go into reports and logs, where no request's text may: no error's message is one.
 NOT_JSON, NO_CAPTURE, NO_REQUEST = "line: not JSON", "line: not a captured record", "request: not JSON objects"
+# CustomAttributes of a request whose client knows that it lacks columns: what is missing there is no drift.
+INCOMPLETE = "incomplete"
 READERS = 10  # as many as a boto3 client keeps connections; captured objects are many and small
 SLACK = timedelta(hours=1)  # an object is named by when it was begun, its records by when each was answered
 _HOUR_IN_KEY = re.compile(r"/(\d{4}/\d{2}/\d{2}/\d{2})/[^/]+\.jsonl$")
@@ -43,10 +45,14 @@ class Window:
 
 @dataclass
 class Captured:
-    """What a window holds: the rows of its requests, how many requests, and the lines that can't be read by reason."""
+    """What a window holds: the rows of its requests, how many requests, and the lines that can't be read by reason.
+
+    Requests that say that they are `incomplete` are counted apart, without their rows.
+    """
 
     rows: list[Row] = field(default_factory=list)
     requests: int = 0
+    incomplete: int = 0
     unreadable: Counter[str] = field(default_factory=Counter)
 
 
@@ -91,6 +97,9 @@ def collect(lines: Iterable[bytes], window: Window) -> Captured:
             record = json.loads(line)
             time = instant(record["eventMetadata"]["inferenceTime"])
             if not window.has(time):
+                continue
+            if INCOMPLETE in (record["eventMetadata"].get("customAttributes") or ()):
+                found.incomplete += 1
                 continue
             rows = request_rows(record["captureData"]["endpointInput"])
         except BadRequest:

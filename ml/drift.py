@@ -105,6 +105,7 @@ def monitor(endpoint: str, captured_uri: str, start: str, end: str) -> dict[str,
         "model_package": package,
         "window": {"start": window.start.isoformat(), "end": window.end.isoformat()},
         "requests": captured.requests,
+        "incomplete": captured.incomplete,
         "unreadable": dict(captured.unreadable),
         **verdict,
     }

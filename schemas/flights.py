@@ -57,3 +57,34 @@ AIRPORT_COLUMNS: list[Column] = [
 ]
 
 CURATED_COLUMNS: list[Column] = RAW_COLUMNS + WEATHER_COLUMNS + PLANE_COLUMNS + AIRPORT_COLUMNS
+
+# What glue_jobs/feature_table.py writes: delays in minutes, of the flights that left within its window before.
+FEATURE_COLUMNS: list[Column] = [
+    ("event_id", "string"),
+    ("aircraft_delay", "double"),
+    ("aircraft_flights", "int"),
+    ("route_delay", "double"),
+    ("route_flights", "int"),
+    ("hour_delay", "double"),
+    ("hour_flights", "int"),
+]
+
+# What glue_jobs/streaming_window.py writes; it keeps the hour as a timestamp in UTC.
+HOURLY_COLUMNS: list[Column] = [
+    ("window_start", "timestamp"),
+    ("origin", "string"),
+    ("action", "string"),
+    ("flights", "bigint"),
+]
+
+# What glue_jobs/kmeans_segment.py writes: delays are means in minutes, late and cancelled shares of 0 to 1.
+SEGMENT_COLUMNS: list[Column] = [
+    ("subject", "string"),
+    ("segment", "int"),
+    ("flights", "bigint"),
+    ("dep_delay", "double"),
+    ("arr_delay", "double"),
+    ("late", "double"),
+    ("cancelled", "double"),
+    ("log_flights", "double"),
+]

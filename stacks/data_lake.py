@@ -27,7 +27,10 @@ from components.lifecycle import Rule, StorageClass, archive_tiers, recoverable
 Zone = Literal["raw", "quarantine", "curated", "features", "models", "captured"]
 ANALYSES_PREFIX = "storage-class-analysis/"
 # The layers whose jobs and functions AWS runs in networks of its own.
-_WORKING_LAYERS = ("data-lake", "streaming", "flight-state", "catalog-etl", "training", "serving", "monitoring")
+_WORKING_LAYERS = (
+    *("data-lake", "streaming", "flight-state", "real-time", "delay-delivery"),
+    *("catalog-etl", "etl-jobs", "training", "serving", "monitoring"),
+)
 
 
 class ZoneRule(Rule):
@@ -97,7 +100,12 @@ class DataLake(Layer):
             # Athena and training read all of it, and neither reads what is in an archive.
             "Curated",
             versioned=True,
-            lifecycle_rules=[self._cool("", StorageClass.GLACIER_IR), undo],
+            lifecycle_rules=[
+                self._cool("", StorageClass.GLACIER_IR),
+                _expire("undelivered", options.quarantine_days, prefix="errors/"),
+                _expire("loaded", options.athena_results_days, prefix="staging/"),
+                undo,
+            ],
         )
         self.features = self._zone(
             "Features",

@@ -7,12 +7,11 @@ Outputs     `table`, `function`.
 Costs       idle $0.30 a month for three alarms. In use $1.25 a million events (two write units each, in transactions),
             $1.50 a month for the function's five metrics, $0.45 a month for a gigabyte stored with its recovery
             (2 million flights), and Lambda by use.
-Copy        this file, components/{alerts,base,dead_letters,findings,function,log_group,permissions,role,
-            stream_consumer}.py, lambda/flight_state and build/vendored/flight_state.
+Copy        this file, components/{alerts,base,dead_letters,findings,flights_table,function,log_group,permissions,
+            role,stream_consumer}.py, lambda/flight_state and build/vendored/flight_state.
 """
 
 from aws_cdk import CfnOutput, Duration
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -22,12 +21,11 @@ from pydantic import Field
 
 from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
-from components.findings import explain
+from components.flights_table import FlightsTable
 from components.function import Function
 from components.permissions import allow
 from components.stream_consumer import StreamConsumer
 
-KEY, EXPIRES_AT = "event_id", "expires_at"  # as lambda/flight_state/store.py and logic.py write them
 METRIC_NAMESPACE = "Millrace/FlightState"
 
 
@@ -59,25 +57,7 @@ class FlightState(Layer):
         quarantine: s3.IBucket,
     ) -> None:
         super().__init__(scope, construct_id, deployment, "Millrace: the state of every flight, as events come")
-        self.table = dynamodb.Table(
-            self,
-            "Flights",
-            partition_key=dynamodb.Attribute(name=KEY, type=dynamodb.AttributeType.STRING),
-            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
-            encryption_key=key,
-            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=True
-            ),
-            time_to_live_attribute=EXPIRES_AT,
-            deletion_protection=deployment.retain,
-            removal_policy=deployment.removal_policy,
-        )
-        explain(
-            self.table,
-            "DynamoDBInBackupPlan|CKV_AWS_119",
-            "point-in-time recovery keeps it; the stream can fill it anew",
-        )
+        self.table = FlightsTable(self, "Flights", deployment, key=key)
         self.function = Function(
             self,
             "Update",

@@ -6,7 +6,7 @@ Provisions  a KMS key with yearly rotation; a VPC of private subnets with flow l
 Outputs     `key`, `vpc`, `jobs_vpc` (the same where jobs can reach AWS from it, else None), `image`.
 Costs       $1 a month for the key; an image build of about 5 minutes ($0.03). The network is free but for the eight
             interface endpoints: $7.30 a month each and zone, $117 in two zones, $175 in three.
-Copy        this file, components/{base,data_key,findings,function,image_build,log_group,network}.py,
+Copy        this file, components/{aws_build,base,data_key,findings,function,image_build,log_group,network}.py,
             components/{permissions,principal,role}.py, lambda/custom_resources, containers/ml and ml.
 """
 

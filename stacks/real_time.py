@@ -1,19 +1,23 @@
-"""Real time: delays per airport and minute, scored for how unusual they are, and people told of the anomalies.
+"""Real time: flights checked as they come; delays per airport and minute, scored; and people told of the anomalies.
 
-    flights stream -> Flink (one-minute windows, random cut forest) -> delays stream -> Lambda -> topic
+    flights stream -> Flink -> departures stream: checked flights, for stacks/stream_scoring.py
+                            -> delays stream: one-minute windows and their anomaly scores, also for delay_delivery.py
+                                  -> Lambda -> topic for people and queues, figures in CloudWatch
 
-Provisions  a Managed Flink application and the build of its package; the stream it writes; a Lambda function that
-            reads that, with a queue for what it can't; an encrypted topic for people.
-Inputs      a KMS key, the flights stream, a bucket for the package.
-Outputs     `stream`, `application`, `topic`.
-Costs       the stream's shard $0.36 a day. CloudFormation does not start the application: `make flink-start` does, and
-            then it costs $0.11 an hour for each KPU and for one more, $5 a day with one; `make flink-stop` ends that.
-Copy        this file, components/{base,dead_letters,findings,flink_package,function,log_group,permissions,role,
-            stream,stream_consumer}.py, flink_jobs/delays, lambda/custom_resources and lambda/delay_alerts.
+Provisions  a Managed Flink application and the build of its package; the two streams that it writes; a Lambda function
+            that reads the delays, with a queue for what it can't; an encrypted topic and an alarm.
+Inputs      a KMS key, the flights stream, a bucket for the package, the raw bucket with the airports' names.
+Outputs     `delays`, `departures`, `application`, `alerts`.
+Costs       each stream's shard $0.36 a day; the alarm $0.10 a month. CloudFormation does not start the application:
+            `make flink-start` does, and then it costs $0.11 an hour for each KPU and for one more, $5 a day with one;
+            `make flink-stop` ends that. While it runs, CloudWatch's figures cost $0.90 a month and airport.
+Copy        this file, components/{alerts,aws_build,base,dead_letters,findings,flink_package,function,log_group,
+            permissions,role,stream,stream_consumer}.py, flink_jobs/delays, lambda/custom_resources and
+            lambda/delays_postprocess.
 """
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from aws_cdk import ArnFormat, Aws, CfnOutput, Duration
 from aws_cdk import aws_kinesis as kinesis
@@ -22,12 +26,13 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 from pydantic import Field
 
+from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
+from components.findings import explain
 from components.flink_package import CONNECTOR, ENTRY, MODULES, FlinkPackage
 from components.function import Function
 from components.log_group import LogGroup
@@ -38,11 +43,18 @@ from components.stream_consumer import StreamConsumer
 
 RUNTIME = "FLINK-2_2"
 PACKAGES_PREFIX = "packages/flink/"
+AIRPORTS_PREFIX = "reference/airports/"  # in the raw bucket, where the producer puts the tables of reference
 
 
 class RealTimeOptions(Options):
-    mode: Literal["provisioned", "on-demand"] = Field("provisioned", description="how the delays stream is billed")
+    mode: Literal["provisioned", "on-demand"] = Field("provisioned", description="how the two streams are billed")
     shards: int = Field(1, ge=1, le=200, description="shards of a provisioned delays stream")
+    departures_shards: int = Field(
+        1,
+        ge=1,
+        le=200,
+        description="shards of a provisioned departures stream: it has every flight, so as the flights'",
+    )
     parallelism: int = Field(1, ge=1, le=256, description="tasks of the Flink job that run at once")
     parallelism_per_kpu: int = Field(1, ge=1, le=8, description="of them, how many share a KPU (1 vCPU, 4 GB)")
     auto_scaling: bool = Field(True, description="let the service raise the parallelism when processors are busy")
@@ -59,6 +71,11 @@ class RealTimeOptions(Options):
     anomaly_score: float = Field(1.5, gt=0, description="score from which people are told; about 1 is usual")
     seed: int = Field(2013, ge=0, description="of the random cuts")
     alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of an anomaly")
+    alert_queues: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}$")], ...] = (
+        Field(
+            (), description="ARNs of queues that get anomalies as JSON; policy and key of each must let the topic send"
+        )
+    )
     connector_sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="digest the Kinesis connector must have; the build's log shows it"
     )
@@ -82,7 +99,7 @@ class RealTimeOptions(Options):
 
 
 class RealTime(Layer):
-    """Flights stream -> Flink -> delays stream -> people."""
+    """Flights stream -> Flink -> departures stream, and delays stream -> people."""
 
     def __init__(
         self,
@@ -94,15 +111,12 @@ class RealTime(Layer):
         key: kms.IKey,
         stream: kinesis.IStream,
         packages: s3.IBucket,
+        raw: s3.IBucket,
     ) -> None:
         super().__init__(scope, construct_id, deployment, "Millrace: delays scored in real time, and alerts")
-        self.stream = DataStream(
-            self,
-            "Delays",
-            deployment,
-            key=key,
-            mode=options.mode,
-            shards=options.shards,
+        self.departures, self.delays = (
+            DataStream(self, name, deployment, key=key, mode=options.mode, shards=shards)
+            for name, shards in (("Departures", options.departures_shards), ("Delays", options.shards))
         )
         package = FlinkPackage(
             self,
@@ -115,13 +129,14 @@ class RealTime(Layer):
             connector_sha256=options.connector_sha256,
         )
         self.application = self._application(options, key, stream, packages, package)
-        self.topic = sns.Topic(self, "DelayAlerts", display_name="Millrace delays", master_key=key, enforce_ssl=True)
-        if options.alert_email:
-            self.topic.add_subscription(subscriptions.EmailSubscription(options.alert_email))
-        self._alert(key)
+        self.alerts = Alerts(self, "DelayAlerts", key=key, email=options.alert_email)
+        for number, queue in enumerate(options.alert_queues):
+            self._subscribe(f"AlertQueue{number}", queue)
+        self._postprocess(key, raw)
         CfnOutput(self, "FlinkApplicationName", value=self.application.ref)
-        CfnOutput(self, "DelaysStreamName", value=self.stream.stream_name)
-        CfnOutput(self, "DelayAlertTopicArn", value=self.topic.topic_arn)
+        CfnOutput(self, "DeparturesStreamName", value=self.departures.stream_name)
+        CfnOutput(self, "DelaysStreamName", value=self.delays.stream_name)
+        CfnOutput(self, "DelayAlertTopicArn", value=self.alerts.topic_arn)
 
     def _application(
         self,
@@ -139,7 +154,7 @@ class RealTime(Layer):
         application = flink.CfnApplication(
             self,
             "Application",
-            application_description=f"Delays by airport and minute, scored; bills {options.kpus} KPUs while it runs",
+            application_description=f"Flights checked, delays scored; bills {options.kpus} KPUs while it runs",
             runtime_environment=RUNTIME,
             service_execution_role=role.role_arn,
             application_configuration=part.ApplicationConfigurationProperty(
@@ -176,16 +191,13 @@ class RealTime(Layer):
 
     def _properties(self, options: RealTimeOptions, source: kinesis.IStream) -> dict[str, dict[str, str]]:
         """The property groups: where the package's parts are, the options of the job's tables, and its own."""
+        kinesis = {"connector": "kinesis", "aws.region": Aws.REGION}
         reads = {"source.init.position": options.start_at, "format": "raw"}
         return {
             "kinesis.analytics.flink.run.options": {"python": ENTRY, "jarfile": CONNECTOR, "pyFiles": MODULES},
-            "source": {"connector": "kinesis", "stream.arn": source.stream_arn, "aws.region": Aws.REGION, **reads},
-            "metrics": {
-                "connector": "kinesis",
-                "stream.arn": self.stream.stream_arn,
-                "aws.region": Aws.REGION,
-                "format": "json",
-            },
+            "source": {**kinesis, "stream.arn": source.stream_arn, **reads},
+            "departures": {**kinesis, "stream.arn": self.departures.stream_arn, "format": "json"},
+            "metrics": {**kinesis, "stream.arn": self.delays.stream_arn, "format": "json"},
             # Counted in CloudWatch by reason; the transform of the streaming stack keeps them in quarantine.
             "rejected": {"connector": "blackhole"},
             "job": options.job,
@@ -202,7 +214,8 @@ class RealTime(Layer):
         allow(
             role,
             ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:PutRecords"],
-            self.stream.stream_arn,
+            self.departures.stream_arn,
+            self.delays.stream_arn,
         )
         read_objects(role, packages, PACKAGES_PREFIX)
         use_key(role, key)
@@ -218,29 +231,49 @@ class RealTime(Layer):
         )
         return role
 
-    def _alert(self, key: kms.IKey) -> None:
-        alerts = Function(
+    def _subscribe(self, construct_id: str, queue_arn: str) -> None:
+        subscription = sns.Subscription(
+            self, construct_id, topic=self.alerts, protocol=sns.SubscriptionProtocol.SQS, endpoint=queue_arn
+        )
+        # https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
+        explain(
+            subscription, "SNSRedrivePolicy", "SNS tries for 23 days to reach a queue, longer than one keeps anything"
+        )
+
+    def _postprocess(self, key: kms.IKey, raw: s3.IBucket) -> None:
+        postprocess = Function(
             self,
-            "Alerts",
+            "Postprocess",
             self.deployment,
-            folder="delay_alerts",
+            folder="delays_postprocess",
             key=key,
             failures_reach="a queue, by its event source mapping",
-            description="Publishes the anomalies among the delays",
-            environment={"TOPIC_ARN": self.topic.topic_arn},
+            description="Publishes the anomalies among the delays, and figures of every airport",
+            environment={
+                "TOPIC_ARN": self.alerts.topic_arn,
+                "REFERENCE_BUCKET": raw.bucket_name,
+                "AIRPORTS_PREFIX": AIRPORTS_PREFIX,
+                "DEPLOYMENT": self.deployment.prefix,
+            },
         )
-        allow(alerts.permissions, ["sns:Publish"], self.topic.topic_arn)
-        StreamConsumer(
+        read_objects(postprocess.permissions, raw, AIRPORTS_PREFIX)
+        allow(postprocess.permissions, ["sns:Publish"], self.alerts.topic_arn)
+        mapping = StreamConsumer(
             self,
-            "Unusual",
-            alerts,
-            stream=self.stream,
+            "DelaysRead",
+            postprocess,
+            stream=self.delays,
             key=key,
             failures=DeadLetters(self, "UnreadDelays", self.deployment, key=key),
             batch_size=100,
             window=Duration.seconds(5),
             retry_attempts=3,
             max_age=Duration.hours(1),
+        )
+        self.alerts.alarm(
+            "DelaysGivenUp",
+            mapping.metric_dead_letters(),
+            "Delays that nobody heard of: the queue UnreadDelays says where in the stream they are, the log why",
         )
 
 

@@ -393,6 +393,27 @@ IMPLIED: tuple[Implied, ...] = (
         f"{_FIREHOSE}#using-iam-s3",
         lambda use: use.mentions("CloudWatchLoggingOptions"),
     ),
+    Implied(
+        _DELIVERY,
+        "es:DescribeDomain es:DescribeDomainConfig es:DescribeDomains es:ESHttpGet es:ESHttpPost es:ESHttpPut",
+        "its OpenSearch domain",
+        f"{_FIREHOSE}#using-iam-es",
+        _has("AmazonopensearchserviceDestinationConfiguration"),
+    ),
+    Implied(
+        _DELIVERY,
+        "aoss:APIAccessAll",
+        "its OpenSearch collection, whose data access policy says the rest",
+        f"{_FIREHOSE}#using-iam-serverless",
+        _has("AmazonOpenSearchServerlessDestinationConfiguration"),
+    ),
+    Implied(
+        _DELIVERY,
+        "secretsmanager:GetSecretValue",
+        "the username and password of its destination",
+        f"{_AWS}firehose/latest/dev/secrets-manager-whats-secret.html",
+        lambda use: use.mentions("SecretsManagerConfiguration"),
+    ),
 )
 
 # https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSLambdaBasicExecutionRole.html

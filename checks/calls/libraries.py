@@ -5,7 +5,16 @@
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "pyspark().read": ("s3:GetObject", "s3:ListBucket"),
     "pyspark().write": ("s3:DeleteObject", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"),
-}
+    # The checkpoint's files are read, written and deleted.
+    "pyspark().writeStream": (
+        "s3:GetObject", "s3:DeleteObject", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload",
+    ),
+    # A stream's events: docs.aws.amazon.com/streams/latest/dev/controlling-access.html, "read from a stream".
+    "awsglue().create_data_frame.from_options": (
+        "kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards",
+    ),
+}  # fmt: skip
+_HARMLESS = {"awsglue.context.GlueContext"}
 # Libraries that call AWS on their own, of which no use has been reviewed yet.
 _UNREVIEWED = (
     "awsglue",
@@ -29,6 +38,8 @@ def library(path: str) -> tuple[str, ...] | None:
 
 def calls_aws(path: str, written: str) -> str:
     """Why a call of a library, as it is written, can't be resolved; empty when it calls nothing of AWS."""
+    if path in LIBRARIES or path in _HARMLESS:
+        return ""
     if any(path == name or path.startswith((f"{name}.", f"{name}()")) for name in _UNREVIEWED):
         return f"{path} calls AWS on its own: say in checks/calls/libraries.py what it needs"
     if path.split(".")[0] in _READ_PATHS and "s3://" in written:

@@ -26,10 +26,11 @@ class External:
 
     def called(self) -> "External":
         """What calling it gives: of most libraries an object of which nothing is known but the library."""
-        root = self.path.split(".")[0].removesuffix("()")
+        root = _GIVES.get(self.path) or self.path.split(".")[0].removesuffix("()")
         return self if self == OUTSIDE else External(f"{self.path if root in SDKS else root}()")
 
 
+_GIVES = {"awsglue().create_data_frame.from_options": "pyspark"}  # an object of another library
 _LONGEST = 8
 OUTSIDE = External("outside")  # data: an answer of AWS, an event, a number
 

@@ -1,13 +1,15 @@
-"""Flink job: delays per airport and minute of scheduled departure, each scored by how unusual it is.
+"""Flink job: flights checked for the model, and delays per airport and minute, scored by how unusual they are.
 
-    source -> parse -> late? -> SQL: one-minute windows per airport -> random cut forest -> metrics
-                 \\-> rejected <-/
+    source -> parse -> SQL: what is known before a departure -> departures
+                |  \\-> late? -> SQL: one-minute windows per airport -> random cut forest -> SQL: anomalies -> metrics
+                \\-> rejected <-/
 
-Which connectors the tables `source`, `metrics` and `rejected` use is configuration alone: each has a property group
-whose entries are the options of its DDL. Managed Flink puts the groups into a file; elsewhere its path is the argument.
+Which connectors the tables use is configuration alone: each of `source`, `departures`, `metrics` and `rejected` has a
+property group whose entries are the options of its DDL. Managed Flink puts the groups into a file; elsewhere its path
+is the argument.
 
-A window is emitted once the newest scheduled departure seen is `lateness.seconds` past its end. A record that comes
-after that is rejected with the reason "late": it changes no window that has been emitted.
+A window is emitted once the newest scheduled departure seen is `lateness.seconds` past its end. A flight that comes
+after that is rejected with the reason "late": it changes no window that has been emitted, and is a departure as others.
 """
 
 import json
@@ -16,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flights import Rejected, is_late, parse
+from flights import Flight, Rejected, is_late, parse
 from forest import DelayForest, Point, Settings, point
 from pyflink.common import Duration, Row, Types, WatermarkStrategy
 from pyflink.common.watermark_strategy import TimestampAssigner
@@ -34,10 +36,11 @@ from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 # https://docs.aws.amazon.com/managed-flink/latest/java/how-properties.html
 MANAGED_PROPERTIES = "/etc/flink/application_properties.json"
 
-FLIGHT = Types.ROW_NAMED(["origin", "scheduled_ms", "delay"], [Types.STRING(), Types.LONG(), Types.DOUBLE()])
+_TYPES = {str: Types.STRING(), int: Types.LONG(), float: Types.DOUBLE(), float | None: Types.DOUBLE()}
+FLIGHT = Types.ROW_NAMED(list(Flight._fields), [_TYPES[kind] for kind in Flight.__annotations__.values()])
 REJECTED = OutputTag("rejected", Types.ROW_NAMED(["reason", "detail"], [Types.STRING(), Types.STRING()]))
 SCORED = Types.ROW_NAMED(
-    ["airport", "window_start", "flights", "departed", "mean_delay", "max_delay", "share_late", "score", "anomaly"],
+    ["airport", "window_start", "flights", "departed", "mean_delay", "max_delay", "share_late", "score"],
     [
         Types.STRING(),
         Types.STRING(),
@@ -47,16 +50,26 @@ SCORED = Types.ROW_NAMED(
         Types.DOUBLE(),
         Types.DOUBLE(),
         Types.DOUBLE(),
-        Types.BOOLEAN(),
     ],
 )
 # Columns of the tables; their options are configuration.
-SOURCE = "record BYTES"
-REJECTIONS = "reason STRING, detail STRING"
-METRICS = """airport STRING, window_start STRING, flights BIGINT, departed BIGINT,
-    mean_delay DOUBLE, max_delay DOUBLE, share_late DOUBLE, score DOUBLE, anomaly BOOLEAN"""
+TABLES = {
+    "source": "record BYTES",
+    "departures": """event_id STRING, scheduled STRING, `year` BIGINT, `month` BIGINT, `day` BIGINT, carrier STRING,
+        origin STRING, dest STRING, `hour` BIGINT, `minute` BIGINT, sched_arr_time BIGINT, distance DOUBLE""",
+    "metrics": """airport STRING, window_start STRING, flights BIGINT, departed BIGINT,
+        mean_delay DOUBLE, max_delay DOUBLE, share_late DOUBLE, score DOUBLE, anomaly BOOLEAN""",
+    "rejected": "reason STRING, detail STRING",
+}
 
-# A flight without a delay was cancelled: it counts, and has no part in the delays. Late is more than 15 minutes:
+# Streaming ETL. Nothing that is known only once the aircraft has left: it is what the model is asked.
+CHECKED = """
+    SELECT event_id, DATE_FORMAT(TO_TIMESTAMP_LTZ(scheduled_ms, 3), 'yyyy-MM-dd''T''HH:mm:ss''Z''') AS scheduled,
+        `year`, `month`, `day`, carrier, origin, dest, `hour`, `minute`, sched_arr_time, distance
+    FROM checked
+"""
+# Continuous metrics. A flight without a delay was cancelled: it counts, and has no part in the delays. Late is more
+# than 15 minutes:
 # https://www.bts.gov/explore-topics-and-geography/topics/airline-time-performance-and-causes-flight-delays
 WINDOWS = """
     SELECT origin AS airport, DATE_FORMAT(window_start, 'yyyy-MM-dd''T''HH:mm:ss''Z''') AS window_start,
@@ -65,6 +78,8 @@ WINDOWS = """
     FROM TABLE(TUMBLE(TABLE flights, DESCRIPTOR(scheduled), INTERVAL '1' MINUTE))
     GROUP BY origin, window_start, window_end
 """
+# Responsive analytics: the minutes that somebody has to hear of.
+ANOMALIES = "SELECT *, score IS NOT NULL AND score >= {threshold:.17E} AS anomaly FROM scored"
 
 
 class Properties:
@@ -121,9 +136,8 @@ class Late(ProcessFunction):
 class Score(KeyedProcessFunction):
     """Windows of one airport, in order, get their score; one in which nobody departed has none."""
 
-    def __init__(self, settings: Settings, threshold: float) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._threshold = threshold
         self._forests: dict[str, DelayForest] = {}
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -133,8 +147,7 @@ class Score(KeyedProcessFunction):
         score = None
         if value.departed:
             score = self._score(value.airport, point(value.mean_delay, value.max_delay, value.share_late))
-        anomaly = score is not None and score >= self._threshold
-        yield Row(*value, score, anomaly)
+        yield Row(*value, score)
 
     def _score(self, airport: str, new: Point) -> float | None:
         if airport not in self._forests:  # this worker has just started
@@ -173,7 +186,7 @@ def main(properties: Properties) -> Any:
     environment = StreamExecutionEnvironment.get_execution_environment()
     tables = StreamTableEnvironment.create(environment)
     tables.get_config().set_local_timezone("UTC")  # which SQL gives the windows' times in
-    for name, columns in (("source", SOURCE), ("metrics", METRICS), ("rejected", REJECTIONS)):
+    for name, columns in TABLES.items():
         tables.execute_sql(create_table(name, columns, properties.group(name)))
     records = tables.to_data_stream(tables.from_path("source"))
     watermarks = (
@@ -181,16 +194,20 @@ def main(properties: Properties) -> Any:
         .with_idleness(_seconds(properties, "idle.seconds"))  # a task without a shard must not hold the others back
         .with_timestamp_assigner(Scheduled())  # last: with_idleness() would lose it
     )
-    flights, rejected = on_time(records, watermarks)
+    checked, flights, rejected = sorted_out(records, watermarks)
+    tables.create_temporary_view("checked", checked)
     tables.create_temporary_view("flights", tables.from_data_stream(flights, _with_event_time()))
     settings = Settings(*(int(properties.number(f"forest.{name}")) for name in Settings._fields))
     scored = (
         tables.to_data_stream(tables.sql_query(WINDOWS))
         .key_by(lambda window: window.airport, Types.STRING())
-        .process(Score(settings, properties.number("anomaly.threshold")), SCORED)
+        .process(Score(settings), SCORED)
     )
+    tables.create_temporary_view("scored", scored)
+    anomalies = ANOMALIES.format(threshold=properties.number("anomaly.threshold"))
     statements = tables.create_statement_set()
-    statements.add_insert("metrics", tables.from_data_stream(scored))
+    statements.add_insert("departures", tables.sql_query(CHECKED))
+    statements.add_insert("metrics", tables.sql_query(anomalies))
     statements.add_insert("rejected", tables.from_data_stream(rejected))
     return statements.execute()
 
@@ -201,11 +218,11 @@ def create_table(name: str, columns: str, options: Mapping[str, str]) -> str:
     return f"CREATE TEMPORARY TABLE {name} ({columns}) WITH ({', '.join(quoted)})"
 
 
-def on_time(records: DataStream, watermarks: WatermarkStrategy) -> tuple[DataStream, DataStream]:
-    """Flights with their event time, and what was rejected."""
-    parsed = records.process(Parse(), FLIGHT)
-    flights = parsed.assign_timestamps_and_watermarks(watermarks).process(Late(), FLIGHT)
-    return flights, parsed.get_side_output(REJECTED).union(flights.get_side_output(REJECTED))
+def sorted_out(records: DataStream, watermarks: WatermarkStrategy) -> tuple[DataStream, DataStream, DataStream]:
+    """Every checked flight; those whose window is open, with their event time; and what was rejected."""
+    checked = records.process(Parse(), FLIGHT)
+    flights = checked.assign_timestamps_and_watermarks(watermarks).process(Late(), FLIGHT)
+    return checked, flights, checked.get_side_output(REJECTED).union(flights.get_side_output(REJECTED))
 
 
 def _with_event_time() -> Schema:

@@ -1,7 +1,7 @@
 """Glue's Spark jobs: MiniStack 1.5.33 starts every run at once and reports SUCCEEDED; it never queues one.
 
-Not here: jobs of other kinds and stopping a run, which are refused; retries (MaxRetries), job bookmarks, job events on
-the event bus.
+Not here: jobs of other kinds (streaming, Python shell) and stopping a run, which are refused; retries (MaxRetries),
+job bookmarks, job events on the event bus.
 """
 
 import threading
@@ -30,8 +30,7 @@ def start_job_run(original: Handler) -> Handler:
         job = glue._jobs.get(name)
         if not job:
             return original(data)
-        if not glue._is_spark_job(job):
-            kind = job["Command"]["Name"]
+        if (kind := job["Command"]["Name"]) != "glueetl":
             return error_response_json("InvalidInputException", f"a {kind} job is not in the local cloud", 400)
         with lock:
             if full(name) and not data.get("JobRunQueuingEnabled", job.get("JobRunQueuingEnabled")):

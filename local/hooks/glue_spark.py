@@ -3,8 +3,9 @@
 A run sees S3 as a folder of links to the objects' files, one level a bucket. What anyone puts or deletes while it
 runs is linked or unlinked before S3 answers, so that Spark finds what boto3 has listed. What Spark writes or removes
 there becomes puts and deletes when its write is committed; a run that is killed leaves its committed writes, no more.
-Not here: awsglue, files and modules beside the script (the packages are this environment's), buckets made while a run
-is under way, a script that appends to an object in place, the job's role for what Spark itself reads and writes.
+Packages are this environment's: a job that names others, or other versions, is refused.
+Not here: awsglue, jars and files beside the script, buckets made while a run is under way, a script that appends to an
+object in place, the job's role for what Spark itself reads and writes.
 """
 
 import os
@@ -18,7 +19,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ SETTINGS = {
     "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
     "spark.hadoop.fs.viewfs.overload.scheme.target.s3.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
 }
-UNSUPPORTED = {"--extra-py-files", "--extra-jars", "--extra-files", "--additional-python-modules"}
+UNSUPPORTED = {"--extra-jars", "--extra-files"}
+EXTRA = "--extra-py-files"  # zips on the path of the driver and of Spark's workers
 HIDDEN = (".", "_temporary")  # what Spark has not committed
 lock = threading.RLock()
 views: list["View"] = []
@@ -130,6 +132,8 @@ def run(job: dict[str, Any], folder: Path, arguments: dict[str, str], seconds: f
     """
     if refused := UNSUPPORTED & arguments.keys():
         raise JobFailed("FAILED", f"{', '.join(sorted(refused))} is not in the local cloud")
+    if missing := [name for name in listed(arguments, "--additional-python-modules") if not installed(name)]:
+        raise JobFailed("FAILED", f"{', '.join(missing)} is not installed here")
     view = View(folder / "s3")
     try:
         uri = job["Command"]["ScriptLocation"]
@@ -157,6 +161,20 @@ def run(job: dict[str, Any], folder: Path, arguments: dict[str, str], seconds: f
             raise JobFailed("FAILED", told.read_text() if told.exists() else unknown)
     finally:
         view.close()
+
+
+def listed(arguments: dict[str, str], name: str) -> list[str]:
+    """The items of a comma-separated argument."""
+    return [item for item in arguments.get(name, "").split(",") if item]
+
+
+def installed(module: str) -> bool:
+    """Whether this environment has a package, "name==version"."""
+    name, _, wanted = module.partition("==")
+    try:
+        return version(name) == wanted
+    except PackageNotFoundError:
+        return False
 
 
 def attend(driver: socket.socket, view: View, deadline: float) -> None:
@@ -192,6 +210,7 @@ def environment(job: dict[str, Any], view: View, folder: Path, arguments: dict[s
         "AWS_DEFAULT_REGION": get_region(),
         "JAVA_HOME": str(tools.java_home()),
         "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": ":".join(str(view.folder / uri.removeprefix("s3://")) for uri in listed(arguments, EXTRA)),
         "PYSPARK_SUBMIT_ARGS": f"--master local[2] {given} {own}pyspark-shell",
         "SPARK_LOCAL_DIRS": str(folder / "spark"),
         "SPARK_LOCAL_IP": "127.0.0.1",

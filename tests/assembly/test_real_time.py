@@ -49,17 +49,20 @@ def test_it_reads_the_flights_stream_and_never_from_firehose(assembly: Assembly)
 
 
 @pytest.mark.requirement("sec-msf-iam")
-def test_its_role_reads_one_stream_and_writes_another(assembly: Assembly) -> None:
+def test_its_role_reads_one_stream_and_writes_two_others(assembly: Assembly) -> None:
     for stack in _stacks(assembly):
         groups, allowed = _groups(stack), _statements(stack)
-        for action, group in (("kinesis:GetRecords", "source"), ("kinesis:PutRecords", "metrics")):
-            resources = [statement["Resource"] for statement in allowed if action in statement["Action"]]
-            assert resources == [groups[group]["stream.arn"]]
+        for action, used in (("kinesis:GetRecords", ["source"]), ("kinesis:PutRecords", ["departures", "metrics"])):
+            (resources,) = (statement["Resource"] for statement in allowed if action in statement["Action"])
+            listed = resources if isinstance(resources, list) else [resources]
+            assert sorted(map(str, listed)) == sorted(str(groups[group]["stream.arn"]) for group in used)
 
 
 @pytest.mark.requirement("str-kpl-kcl")
-def test_what_the_alerts_function_cannot_read_ends_in_a_queue_alone(assembly: Assembly) -> None:
-    for stack in _stacks(assembly):
+@pytest.mark.parametrize("layer", ["real-time", "stream-scoring"])
+def test_what_a_function_cannot_read_ends_in_a_queue_alone(layer: str, assembly: Assembly) -> None:
+    for stacks in assembly.environments.values():
+        stack = stacks[layer]
         (mapping,) = stack.resources("AWS::Lambda::EventSourceMapping").values()
         properties = mapping["Properties"]
         (queue,) = stack.resources("AWS::SQS::Queue")
@@ -76,8 +79,17 @@ def test_kpus_are_those_of_the_tasks_and_one_that_orchestrates(parallelism: int,
     assert RealTimeOptions(parallelism=parallelism, parallelism_per_kpu=per_kpu).kpus == billed
 
 
-def test_the_connector_is_verified_before_it_is_packed(assembly: Assembly) -> None:
+@pytest.mark.requirement("str-kda-destinations")
+def test_queues_that_are_named_hear_of_anomalies(variants: Assembly) -> None:
+    subscriptions = {
+        stack.environment: resource["Properties"]["Endpoint"]
+        for stack, _, resource in variants.resources("AWS::SNS::Subscription")
+        if stack.layer == "real-time"
+    }
+    assert subscriptions == {"asked": "arn:aws:sqs:us-east-1:123456789012:theirs"}
 
+
+def test_the_connector_is_verified_before_it_is_packed(assembly: Assembly) -> None:
     for stack in _stacks(assembly):
         (project,) = stack.resources("AWS::CodeBuild::Project").values()
         commands = json.loads(project["Properties"]["Source"]["BuildSpec"])["phases"]["build"]["commands"]

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import duckdb
 import pytest
 
 from local import tools
+from ml.schema import FEATURE_SETS, SERVED_FEATURE_SET, columns_of
 from producers import damage, flights
 from stacks.real_time import RealTimeOptions
 
@@ -35,7 +37,7 @@ Row = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run: events/, metrics/ and rejected/ as JSON lines."""
+    """The folder of a finished run: events/, departures/, metrics/ and rejected/ as JSON lines."""
     assert FLINK.exists(), "Flink is not installed: run `make test`, which installs it"
     folder = tmp_path_factory.mktemp("flink")
     events = [_in_burst(event) for event in flights.events([1], [1, 2])]
@@ -75,7 +77,21 @@ def test_windows_are_what_another_engine_computes(run: Path) -> None:
 
 
 @pytest.mark.local
-@pytest.mark.requirement("str-rcf-stream")
+@pytest.mark.requirement("str-usecases")
+def test_departures_are_the_flights_as_the_model_is_asked_about_them(run: Path) -> None:
+    asked = [field.name for field in columns_of(FEATURE_SETS[SERVED_FEATURE_SET])]
+    events = {event["event_id"]: event for event in flights.events([1], [1, 2])}
+    departures = {row.pop("event_id"): row for row in _rows(run, "departures")}
+    assert departures.keys() == events.keys()
+    for event_id, row in departures.items():
+        event = events[event_id]
+        scheduled = datetime.fromisoformat(event["time_hour"]) + timedelta(minutes=event["minute"])
+        assert row.pop("scheduled") == f"{scheduled:%Y-%m-%dT%H:%M:%SZ}"
+        assert row == {name: event[name] for name in asked if name in event}
+
+
+@pytest.mark.local
+@pytest.mark.requirement("str-rcf-stream", "str-usecases")
 def test_a_burst_of_delays_has_the_highest_score_and_is_an_anomaly(run: Path) -> None:
     scored = [row for row in _rows(run, "metrics") if row["score"] is not None]
     highest = max(scored, key=lambda row: row["score"])
@@ -98,10 +114,10 @@ def _properties(folder: Path) -> list[Row]:
     """What the stack gives the job, with files for streams."""
     groups = {
         "source": {"connector": "filesystem", "path": str(folder / "events"), "format": "raw"},
-        "metrics": {"connector": "filesystem", "path": str(folder / "metrics"), "format": "json"},
-        "rejected": {"connector": "filesystem", "path": str(folder / "rejected"), "format": "json"},
         "job": OPTIONS.job,
     }
+    for table in ("departures", "metrics", "rejected"):
+        groups[table] = {"connector": "filesystem", "path": str(folder / table), "format": "json"}
     return [{"PropertyGroupId": group, "PropertyMap": entries} for group, entries in groups.items()]
 
 

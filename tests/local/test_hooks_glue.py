@@ -3,7 +3,9 @@
 import io
 import json
 import time
+import zipfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
@@ -220,12 +222,37 @@ def test_refuses_triggers_that_would_not_fire(glue: Any, change: dict[str, Any],
         glue.create_trigger(**trigger | change)
 
 
-def test_refuses_jobs_that_would_not_run(glue: Any) -> None:
-    """A Python shell job, and modules beside a script, are refused by name."""
-    glue.create_job(
-        Name="shell", Role=ROLE, Command={"Name": "pythonshell", "ScriptLocation": "s3://glue-data/code/quick.py"}
-    )
-    with pytest.raises(ClientError, match="a pythonshell job is not in the local cloud"):
-        glue.start_job_run(JobName="shell")
-    run_id = glue.start_job_run(JobName="quick.py", Arguments={"--extra-py-files": "s3://a/b.zip"})["JobRunId"]
-    assert "--extra-py-files" in until(glue, "quick.py", run_id, "FAILED")["ErrorMessage"]
+def test_a_script_imports_what_is_shipped_with_it(client: Callable[[str], Any], glue: Any) -> None:
+    """Modules come from the zip of --extra-py-files, packages from this environment."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("beside.py", "SAID = 'imported'")
+    s3 = client("s3")
+    s3.put_object(Bucket="glue-data", Key="code/beside.zip", Body=archive.getvalue())
+    s3.put_object(Bucket="glue-data", Key="code/quick.py", Body=b"import beside; print(beside.SAID)")
+    packages = {"--additional-python-modules": f"boto3=={version('boto3')}"}
+    arguments = {"--extra-py-files": "s3://glue-data/code/beside.zip"} | packages
+    run_id = glue.start_job_run(JobName="quick.py", Arguments=arguments)["JobRunId"]
+    assert until(glue, "quick.py", run_id, "SUCCEEDED", "FAILED")["JobRunState"] == "SUCCEEDED"
+    assert output(client, run_id) == "imported"
+
+
+@pytest.mark.parametrize("kind", ["pythonshell", "gluestreaming"])
+def test_refuses_jobs_of_other_kinds(glue: Any, kind: str) -> None:
+    """They would not run as on AWS: one has no Spark, the other no end."""
+    glue.create_job(Name=kind, Role=ROLE, Command={"Name": kind, "ScriptLocation": "s3://glue-data/code/quick.py"})
+    with pytest.raises(ClientError, match=f"a {kind} job is not in the local cloud"):
+        glue.start_job_run(JobName=kind)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"--extra-jars": "s3://a/b.jar"}, "--extra-jars is not in the local cloud"),
+        ({"--additional-python-modules": "boto3==1.0,nothing"}, "boto3==1.0, nothing is not installed here"),
+    ],
+)
+def test_refuses_runs_that_lack_what_they_name(glue: Any, arguments: dict[str, str], message: str) -> None:
+    """Jars, and packages of other versions than this environment's, are refused by name."""
+    run_id = glue.start_job_run(JobName="quick.py", Arguments=arguments)["JobRunId"]
+    assert until(glue, "quick.py", run_id, "FAILED")["ErrorMessage"] == message

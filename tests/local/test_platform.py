@@ -18,6 +18,7 @@ from typing import Any
 
 import onnx
 import pytest
+from pyarrow import parquet
 
 from demo import __main__ as steps
 from demo import ingest, loop, serving
@@ -27,6 +28,16 @@ from local import deploy, tools
 from local.cloud import Cloud
 
 DAYS = 10
+# fmt: off
+DEPARTURE = {  # as flink_jobs/delays writes them
+    "scheduled": "2013-01-01T10:45:00Z", "year": 2013, "month": 1, "day": 1, "carrier": "B6", "origin": "JFK",
+    "dest": "BQN", "hour": 5, "minute": 45, "sched_arr_time": 1022, "distance": 1576.0,
+}
+METRICS = {
+    "airport": "JFK", "window_start": "2013-01-01T10:45:00Z", "flights": 3, "departed": 2, "mean_delay": 7.5,
+    "max_delay": 16.0, "share_late": 0.5, "score": None, "anomaly": False,
+}
+# fmt: on
 
 
 class Running:
@@ -88,6 +99,12 @@ def trigger(platform: Platform) -> dict[str, str]:
     return {"Name": next(t["Name"] for t in triggers if t["WorkflowName"] == platform.outputs["GlueWorkflowName"])}
 
 
+def put(kinesis: Any, stream: str, values: list[dict[str, Any]]) -> None:
+    """Put values onto a stream as JSON, all of which it takes."""
+    records = [{"Data": json.dumps(value).encode(), "PartitionKey": str(n)} for n, value in enumerate(values)]
+    assert kinesis.put_records(StreamName=stream, Records=records)["FailedRecordCount"] == 0
+
+
 def test_every_resource_of_the_templates_is_created(running: Running) -> None:
     resources = running.demo.facts["resources"]
     assert resources["not_created"] == []
@@ -113,6 +130,32 @@ def test_a_role_without_one_of_its_actions_breaks_its_function(running: Running)
         serving.predict(running.platform, [row])
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
     assert serving.predict(running.platform, [row]) == [0.231]
+
+
+def test_departures_are_scored_and_delays_told_and_delivered(running: Running) -> None:
+    """What Flink writes, which does not run here, put onto its streams."""
+    client, outputs = running.platform.client, running.platform.outputs
+    inbox = loop.Inbox(running.platform, "DelayAlertTopicArn")
+    flights = ["2013-01-01-B6-725-JFK", "2013-01-01-UA-1545-EWR"]
+    put(client("kinesis"), outputs["DeparturesStreamName"], [DEPARTURE | {"event_id": each} for each in flights * 2])
+    put(client("kinesis"), outputs["DelaysStreamName"], [METRICS, METRICS | {"score": 1.7, "anomaly": True}])
+
+    def scores() -> dict[str, float] | None:
+        items = client("dynamodb").scan(TableName=outputs["ScoresTableName"])["Items"]
+        found = {item["event_id"]["S"]: float(item["late_probability"]["N"]) for item in items}
+        return found if len(found) == len(flights) else None
+
+    assert wait_for("scorer", "scores", scores, seconds=30) == dict.fromkeys(flights, 0.231)
+    (notice,) = wait_for("post-processor", "a notice", lambda: list(inbox.envelopes()) or None, seconds=30)
+    inbox.close()
+    assert [anomaly["score"] for anomaly in json.loads(notice["Message"])] == [1.7]
+    keys = wait_for(
+        "delivery", "delays", lambda: list(running.platform.keys("CuratedBucketName", "delays/")) or None, seconds=30
+    )
+    assert all(key.startswith(f"delays/{utc_now():year=%Y/month=%m/day=%d}/") for key in keys)
+    read = [running.platform.read(outputs["CuratedBucketName"], key) for key in keys]
+    rows = [row for data in read for row in parquet.read_table(io.BytesIO(data)).to_pylist()]
+    assert sorted(row["anomaly"] for row in rows) == [False, True]
 
 
 def test_without_the_glue_trigger_nothing_is_curated(running: Running, impatient: None) -> None:

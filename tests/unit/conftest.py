@@ -70,7 +70,7 @@ def spark(buckets: dict[str, Path]) -> Iterator["SparkSession"]:
     """One Spark session for the whole run, tuned for a fast start; s3:// paths are the `buckets` folders."""
     from pyspark.sql import SparkSession
 
-    os.environ["JAVA_HOME"] = str(java_home())
+    os.environ |= {"JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable}
     builder = (
         SparkSession.builder.master("local[2]")
         .appName("millrace-tests")

@@ -21,9 +21,11 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from glue_jobs import curate_flights as job
+from glue_jobs import days as lake_days
 from producers import flights, weather
 from schemas.flights import CURATED_COLUMNS, PARTITION_KEYS, RAW_COLUMNS, WEATHER_COLUMNS
 from schemas.weather import RAW_COLUMNS as RAW_WEATHER_COLUMNS
+from tests.unit.folder_s3 import FolderS3
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -42,38 +44,6 @@ ARROW = {"int": pa.int32(), "double": pa.float64(), "string": pa.string()}
 FIRST, SECOND = "year=2013/month=01/day=01", "year=2013/month=01/day=02"
 
 Event = dict[str, Any]
-
-
-class FolderS3:
-    """The calls of an S3 client that the job makes, over the folders that Spark reads as buckets."""
-
-    def __init__(self, folders: dict[str, Path]) -> None:
-        self._folders = folders
-        self.after_put: Callable[[], object] = lambda: None
-
-    def get_paginator(self, operation: str) -> "FolderS3":
-        assert operation == "list_objects_v2"
-        return self
-
-    def paginate(self, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:
-        root = self._folders[Bucket]
-        for path in sorted(root.rglob("*")):
-            key = str(path.relative_to(root))
-            if path.is_file() and key.startswith(Prefix):
-                modified = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
-                yield {"Contents": [{"Key": key, "Size": path.stat().st_size, "LastModified": modified}]}
-
-    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
-        path = self._folders[Bucket] / Key
-        if not path.exists():
-            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
-        return {"Body": path.open("rb")}
-
-    def put_object(self, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
-        path = self._folders[Bucket] / Key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(Body)
-        self.after_put()
 
 
 @pytest.fixture(scope="module")
@@ -361,20 +331,20 @@ def test_days_are_listed_without_what_spark_does_not_read(bucket: Any) -> None:
         bucket.put_object(Bucket="a-bucket", Key=f"flights/{FIRST}/{key}", Body=b"x")
     bucket.put_object(Bucket="a-bucket", Key=f"flights/{SECOND}/", Body=b"")
     bucket.put_object(Bucket="a-bucket", Key="flights/readme.txt", Body=b"x")
-    listed = job.list_days(bucket, "s3://a-bucket/flights/")
+    listed = lake_days.list_days(bucket, "s3://a-bucket/flights/")
     assert {day: seen.objects for day, seen in listed.items()} == {FIRST: 2}
     assert datetime.fromisoformat(listed[FIRST].newest).tzinfo
     with pytest.raises(RuntimeError, match=r"more than one file .*day=01': 2.*committer"):
-        job.check_one_file_a_day(bucket, "s3://a-bucket/flights/", [FIRST, SECOND])
+        lake_days.check_one_file_a_day(bucket, "s3://a-bucket/flights/", [FIRST, SECOND])
 
 
 def test_state_survives_a_round_trip_and_is_empty_at_first(bucket: Any) -> None:
-    assert job.load_state(bucket, "s3://a-bucket/_state/flights.json") == {}
-    state = {FIRST: job.Seen("2026-01-01T00:00:00+00:00", 3)}
-    job.save_state(bucket, "s3://a-bucket/_state/flights.json", state)
-    assert job.load_state(bucket, "s3://a-bucket/_state/flights.json") == state
+    assert lake_days.load_state(bucket, "s3://a-bucket/_state/flights.json") == {}
+    state = {FIRST: lake_days.Seen("2026-01-01T00:00:00+00:00", 3)}
+    lake_days.save_state(bucket, "s3://a-bucket/_state/flights.json", state)
+    assert lake_days.load_state(bucket, "s3://a-bucket/_state/flights.json") == state
     with pytest.raises(ClientError):
-        job.load_state(bucket, "s3://another/_state/flights.json")
+        lake_days.load_state(bucket, "s3://another/_state/flights.json")
 
 
 def test_arguments_of_glue_itself_are_left_alone() -> None:

@@ -183,6 +183,13 @@ def test_records_are_chosen_by_the_time_they_were_answered() -> None:
     assert found.requests == 2 and not found.unreadable
 
 
+def test_requests_that_say_that_they_lack_columns_are_counted_apart() -> None:
+    line = json.loads(record('{"n": 1, "temp": null}'))
+    line["eventMetadata"]["customAttributes"] = [captured.INCOMPLETE]
+    found = collect([json.dumps(line).encode(), record('{"n": 2}')], HOUR)
+    assert (found.rows, found.requests, found.incomplete) == ([{"n": 2}], 1, 1)
+
+
 def test_base64_and_json_bodies_are_read() -> None:
     encoded = base64.b64encode(b'{"n": 1}\n{"n": 2}').decode()
     lines = [record(encoded, encoding="BASE64"), record('[{"n": 3}]', observedContentType="application/json")]
@@ -231,10 +238,14 @@ def test_no_line_breaks_the_reader(path: tuple[str, ...], value: Any) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(field=st.sampled_from(["observedContentType", "data", "encoding", "inferenceTime"]), value=JSON_VALUES)
+@given(
+    field=st.sampled_from(["observedContentType", "data", "encoding", "inferenceTime", "customAttributes"]),
+    value=JSON_VALUES,
+)
 def test_no_field_breaks_the_reader(field: str, value: Any) -> None:
     line = json.loads(record('{"n": 1}'))
-    (line["eventMetadata"] if field == "inferenceTime" else line["captureData"]["endpointInput"])[field] = value
+    of_event = field in ("inferenceTime", "customAttributes")
+    (line["eventMetadata"] if of_event else line["captureData"]["endpointInput"])[field] = value
     found = collect([json.dumps(line).encode()], HOUR)
     assert found.requests + sum(found.unreadable.values()) == 1
 

@@ -60,7 +60,7 @@ def synthesize(project: Path) -> None:
 def stand_in(stack: Any, name: str) -> Any:
     """The input `name` of a stack, as plain as the library makes it."""
     match name:
-        case "raw" | "curated" | "quarantine" | "models" | "captured" | "athena_results" | "packages":
+        case "raw" | "curated" | "features" | "quarantine" | "models" | "captured" | "athena_results" | "packages":
             return s3.Bucket(stack, name)
         case "buckets":
             return [s3.Bucket(stack, name)]

@@ -14,6 +14,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "existing": {
         "prefix": "millrace-existing",
         "serving": {"kind": "realtime"},
+        "delay_delivery": {
+            "deliver_to": "opensearch",
+            "opensearch_domain_arn": "arn:aws:es:us-east-1:123456789012:domain/theirs",
+        },
         "people": {"data_scientists": ["role/scientists"]},
         "foundation": {
             "existing_key_arn": KEY,
@@ -30,12 +34,27 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "availability_zones": ["us-east-1b", "us-east-1d", "us-east-1f"],
         "foundation": {"zones": 3, "key_administrators": ["role/key-keepers"]},
         "audit": {"object_events": "none", "searchable": False},
+        "real_time": {"alert_queues": ["arn:aws:sqs:us-east-1:123456789012:theirs"]},
+        "delay_delivery": {
+            "deliver_to": "redshift",
+            "redshift_jdbc_url": "jdbc:redshift://theirs.123456789012.us-east-1.redshift-serverless.amazonaws.com:5439/dev",
+            "redshift_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:theirs-a1b2c3",
+            "redshift_secret_key_arn": KEY,
+        },
         "people": {
             "auditors": ["arn:aws:iam::999999999999:role/aws-reserved/*/Auditors_*", "role/auditors"],
             "second_factor": False,
             "session_hours": 12,
         },
         "account_settings": {"glue_catalog_encryption": True, "s3_block_public_access": True},
+    },
+    # another way to search
+    "collection": {
+        "prefix": "millrace-collection",
+        "delay_delivery": {
+            "deliver_to": "opensearch",
+            "opensearch_collection": "https://07tjusf2h91cunochc.us-east-1.aoss.amazonaws.com",
+        },
     },
 }
 

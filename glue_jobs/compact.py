@@ -1,0 +1,162 @@
+"""Glue job: the small Parquet files of each day become one, where nobody has written for some hours.
+
+S3 can't rename, so a day is swapped in steps that a killed run may leave anywhere, and the next run goes on from:
+
+1. the day's files are read and written as one under `_compact/`, which neither Spark nor Athena sees;
+2. a manifest beside it names the files and their ETags: from here on the swap will be completed;
+3. the new file is copied into the day, then those of the manifest that are unchanged are deleted;
+4. manifest and staged file are deleted.
+
+Between the copy and the deletes, a moment unless the run is killed there, a reader finds the day's rows twice; deleting
+first would show it none, and keep them in one place only. What arrives meanwhile is not in the manifest and stays.
+
+Not for prefixes whose files are replaced (curated flights, features: their jobs leave one file a day), nor for raw
+flights, where the last copy of an event to arrive is the one that counts and the file says when it came.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import boto3
+from botocore.exceptions import ClientError
+from pyspark.sql import SparkSession
+
+from glue_jobs.paths import split_path
+
+STAGED = "_compact/"
+MOST_BYTES = 4 * 1024**3  # CopyObject takes 5 GiB
+_IN_DAY = re.compile(r"year=\d{4}/month=\d{2}/day=\d{2}(?=/)")
+
+
+class File(NamedTuple):
+    """An object of a day."""
+
+    key: str
+    etag: str
+    size: int
+    modified: datetime
+
+
+def list_files(s3: Any, path: str) -> dict[str, list[File]]:
+    """Return each day's files, those in folders of the day too; names that begin with . or _ are hidden."""
+    bucket, prefix = split_path(path)
+    days: dict[str, list[File]] = {}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            found = _IN_DAY.match(item["Key"], len(prefix))
+            hidden = any(part.startswith((".", "_")) for part in item["Key"].removeprefix(prefix).split("/"))
+            if found and item["Size"] and not hidden:
+                file = File(item["Key"], item["ETag"], item["Size"], item["LastModified"])
+                days.setdefault(found[0], []).append(file)
+    return days
+
+
+def due(days: dict[str, list[File]], before: datetime) -> dict[str, list[File]]:
+    """The days of several files, none of them written since `before`, that are together no more than MOST_BYTES."""
+    return {
+        day: files
+        for day, files in sorted(days.items())
+        if len(files) > 1
+        and max(file.modified for file in files) < before
+        and sum(file.size for file in files) <= MOST_BYTES
+    }
+
+
+def stage(spark: SparkSession, s3: Any, path: str, day: str, files: Sequence[File]) -> None:
+    """Steps 1 and 2. Raises RuntimeError if the new file has another number of rows than those it is made of."""
+    bucket, prefix = split_path(path)
+    folder = f"{path}{STAGED}{day}/"
+    old = [f"s3://{bucket}/{file.key}" for file in files]
+    rows = spark.read.option("mergeSchema", True).option("recursiveFileLookup", True).parquet(*old)
+    rows.coalesce(1).write.mode("overwrite").parquet(folder)
+    before, after = rows.count(), spark.read.parquet(folder).count()
+    if before != after:
+        raise RuntimeError(f"{folder} has {after} rows of {before}: {day} is left as it is")
+    (staged,) = (key for key in _keys(s3, bucket, split_path(folder)[1]) if key.endswith(".parquet"))
+    manifest = {"staged": staged, "old": {file.key: file.etag for file in files}}
+    s3.put_object(Bucket=bucket, Key=_manifest(prefix, day), Body=json.dumps(manifest).encode())
+
+
+def swap(s3: Any, path: str, day: str) -> int:
+    """Steps 3 and 4, for a day with a manifest, as often as it takes; returns the number of files deleted."""
+    bucket, prefix = split_path(path)
+    manifest = json.loads(s3.get_object(Bucket=bucket, Key=_manifest(prefix, day))["Body"].read())
+    name = manifest["staged"].rpartition("/")[2]
+    s3.copy_object(Bucket=bucket, Key=f"{prefix}{day}/{name}", CopySource={"Bucket": bucket, "Key": manifest["staged"]})
+    unchanged = [key for key, etag in manifest["old"].items() if _etag(s3, bucket, key) == etag]
+    for key in unchanged:
+        s3.delete_object(Bucket=bucket, Key=key)
+    s3.delete_object(Bucket=bucket, Key=_manifest(prefix, day))
+    for key in _keys(s3, bucket, f"{prefix}{STAGED}{day}/"):
+        s3.delete_object(Bucket=bucket, Key=key)
+    return len(unchanged)
+
+
+def _manifest(prefix: str, day: str) -> str:
+    return f"{prefix}{STAGED}{day.replace('/', '-')}.json"
+
+
+def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        yield from (item["Key"] for item in page.get("Contents", []))
+
+
+def _etag(s3: Any, bucket: str, key: str) -> str | None:
+    """An object's ETag, or None if it is gone."""
+    try:
+        return str(s3.head_object(Bucket=bucket, Key=key)["ETag"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "404":
+            raise
+        return None
+
+
+def unfinished(s3: Any, path: str) -> list[str]:
+    """The days whose swap a killed run has left."""
+    bucket, prefix = split_path(path)
+    manifests = (key for key in _keys(s3, bucket, f"{prefix}{STAGED}") if key.endswith(".json"))
+    return [key.rpartition("/")[2].removesuffix(".json").replace("-", "/") for key in manifests]
+
+
+def run(spark: SparkSession, s3: Any, paths: Sequence[str], before: datetime) -> None:
+    """Finish what a killed run has left, then compact each path's days; print one JSON line a path."""
+    for path in paths:
+        finished = unfinished(s3, path)
+        for day in finished:
+            swap(s3, path, day)
+        days = due(list_files(s3, path), before)
+        files = 0
+        for day, old in days.items():
+            stage(spark, s3, path, day, old)
+            files += swap(s3, path, day)
+        print(json.dumps({"path": path, "finished": len(finished), "days": len(days), "files": files}), flush=True)
+
+
+def parse_args(arguments: Sequence[str]) -> tuple[list[str], int]:
+    """Return the paths and the hours without a write; Glue's own arguments are left alone."""
+    parser = argparse.ArgumentParser(prog="compact", allow_abbrev=False)
+    parser.add_argument("--paths", required=True, help="folders of days, with commas between them")
+    parser.add_argument("--idle_hours", required=True, type=int)
+    options, _ = parser.parse_known_args(arguments)
+    paths = options.paths.split(",")
+    if wrong := [path for path in paths if not path.startswith("s3://") or not path.endswith("/")]:
+        parser.error(f"--paths has {wrong[0]!r}: give s3://bucket/folder/, with a slash at the end")
+    if options.idle_hours < 1:
+        parser.error(f"--idle_hours is {options.idle_hours}: give 1 or more, so that no writer is at work")
+    return paths, options.idle_hours
+
+
+def main() -> None:
+    """Run as Glue runs it."""
+    paths, idle_hours = parse_args(sys.argv[1:])
+    spark = SparkSession.builder.appName("compact").getOrCreate()
+    run(spark, boto3.client("s3"), paths, datetime.now(UTC) - timedelta(hours=idle_hours))
+
+
+if __name__ == "__main__":
+    main()
