@@ -75,7 +75,7 @@ class Settings(Options):
 
     @model_validator(mode="after")
     def _records_are_given_up_while_the_stream_has_them(self) -> "Settings":
-        age, kept = self.flight_state.max_age_hours, self.streaming.retention_hours
+        age, kept = self.flight_state.max_age_hours, self.streaming.flights.retention_hours
         if age >= kept:
             raise ValueError(
                 f"flight_state.max_age_hours is {age}: it must be less than streaming.retention_hours, {kept}"
