@@ -20,10 +20,11 @@ from config.settings import ENVIRONMENTS, Settings, SettingsError, load
 from stacks.account_settings import AccountSettings
 from stacks.audit import Audit
 from stacks.catalog_etl import CatalogEtl
+from stacks.catalogue import Catalogue
 from stacks.data_lake import DataLake
 from stacks.delay_delivery import DelayDelivery
-from stacks.flight_state import FlightState
 from stacks.etl_jobs import EtlJobs
+from stacks.flight_state import FlightState
 from stacks.foundation import Foundation
 from stacks.images import Images
 from stacks.monitoring import Monitoring
@@ -90,7 +91,7 @@ class Platform(Stage):
             curated=lake.curated,
             database=lake.database,
         )
-        CatalogEtl(
+        etl = CatalogEtl(
             self,
             "catalog-etl",
             here,
@@ -112,6 +113,21 @@ class Platform(Stage):
             features=lake.features,
             database=lake.database,
             stream=streaming.stream,
+        )
+        Catalogue(
+            self,
+            "catalogue",
+            here,
+            settings.catalogue,
+            key=key,
+            raw=lake.raw,
+            quarantine=lake.quarantine,
+            curated=lake.curated,
+            database=lake.database,
+            flights_table=etl.table,
+            weather_table=streaming.weather_table,
+            curate_job=etl.job,
+            alerts=etl.alerts,
         )
         training = Training(
             self,

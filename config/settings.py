@@ -12,10 +12,11 @@ from components.base import Deployment, Options
 from stacks.account_settings import AccountSettingsOptions
 from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
+from stacks.catalogue import CatalogueOptions
 from stacks.data_lake import DataLakeOptions
 from stacks.delay_delivery import DelayDeliveryOptions
-from stacks.flight_state import FlightStateOptions
 from stacks.etl_jobs import EtlJobsOptions
+from stacks.flight_state import FlightStateOptions
 from stacks.foundation import FoundationOptions
 from stacks.images import ImagesOptions
 from stacks.monitoring import MonitoringOptions
@@ -55,6 +56,7 @@ class Settings(Options):
     delay_delivery: DelayDeliveryOptions = DelayDeliveryOptions()
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
     etl_jobs: EtlJobsOptions = EtlJobsOptions()
+    catalogue: CatalogueOptions = CatalogueOptions()
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()
     stream_scoring: StreamScoringOptions = StreamScoringOptions()
@@ -78,7 +80,7 @@ class Settings(Options):
         age, kept = self.flight_state.max_age_hours, self.streaming.flights.retention_hours
         if age >= kept:
             raise ValueError(
-                f"flight_state.max_age_hours is {age}: it must be less than streaming.retention_hours, {kept}"
+                f"flight_state.max_age_hours is {age}: it must be less than streaming.flights.retention_hours, {kept}"
             )
         return self
 

@@ -121,6 +121,7 @@ def main() -> int:
         events,
         firehose,
         glue,
+        glue_crawlers,
         kinesis_lambda,
         kinesis_retention,
         lambda_packages,
@@ -128,7 +129,7 @@ def main() -> int:
         sagemaker,
     )
 
-    services = (codebuild, kinesis_retention, firehose, kinesis_lambda, glue, athena, sagemaker)
+    services = (codebuild, kinesis_retention, firehose, kinesis_lambda, glue, glue_crawlers, athena, sagemaker)
     for hook in (loopback, cloudformation, lambda_packages, events, *services):
         hook.install()
     sys.argv = ["ministack"]

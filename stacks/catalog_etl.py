@@ -4,11 +4,11 @@ Provisions  a Glue job and the workflow whose event trigger starts it when objec
             rule that feeds the trigger; a schedule that sweeps for what no event told of; an encrypted topic for
             people, told of runs that fail; the curated table; an Athena workgroup with a first question saved in it.
 Inputs      a KMS key, the raw, curated and athena-results buckets, the catalogue database.
-Outputs     `table`, `workgroup`, `alerts`.
+Outputs     `table`, `job`, `workgroup`, `alerts`.
 Costs       a Glue run of two G.1X workers is about $0.02 a minute, and so is a sweep that finds nothing; Athena $5 a TB
             scanned.
-Copy        this file, components/{alerts,base,dead_letters,findings,glue_job,parquet_table,permissions,role}.py,
-            schemas and glue_jobs.
+Copy        this file, components/{alerts,base,dead_letters,findings,glue_job,layout,parquet_table,permissions,
+            role}.py, schemas and glue_jobs.
 """
 
 from aws_cdk import Aws, CfnOutput, Duration
@@ -79,7 +79,7 @@ class CatalogEtl(Layer):
         database: glue.IDatabase,
     ) -> None:
         super().__init__(scope, construct_id, deployment, "Millrace: raw flights to curated, catalogued Parquet")
-        job = self._job(options, key, raw, curated)
+        self.job = job = self._job(options, key, raw, curated)
         workflow = self._workflow(options, job)
         undelivered = DeadLetters(self, "UndeliveredEvents", deployment, key=key)
         self._start_on_new_objects(raw, workflow, undelivered)

@@ -33,6 +33,13 @@ OUTPUTS = {
     "flight-state": {"FlightStateTableName"},
     "real-time": {"FlinkApplicationName", "DelaysStreamName", "DelayAlertTopicArn"},
     "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
+    "catalogue": {
+        "NightlyWorkflowName",
+        "LayoutsJobName",
+        "ReferenceCrawlerName",
+        "WeatherByDateTableName",
+        "WeatherByStationTableName",
+    },
     "training": {"TrainingPipelineName", "ModelPackageGroupName"},
     "serving": {"EndpointName", "PredictFunctionName"},
     "images": {"PicturesBucketName", "ThumbnailsBucketName"},

@@ -46,6 +46,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "second_factor": False,
             "session_hours": 12,
         },
+        "catalogue": {
+            "relational_database": {"connection": "bookings", "path": "bookings/public/%"},
+            "data_brew": True,
+            "redshift_spectrum": True,
+        },
         "account_settings": {"glue_catalog_encryption": True, "s3_block_public_access": True},
     },
     # another way to search
