@@ -62,7 +62,7 @@ class Size:
         return accounting.weather_of(self.months, self.days, self.years)
 
 
-SMALL = Size(range(2013, 2014), months=range(1, 2), days=range(1, 24), window=2)  # 20,013 flights
+SMALL = Size(range(2013, 2014), months=range(1, 2), days=range(1, 24), window=5)  # 20,013 flights
 NIGHTLY = Size(range(2013, 2016))  # 1,010,328
 
 
@@ -289,7 +289,10 @@ def figures(run: Run, account: accounting.Accounting) -> list[Figure]:
 def main() -> int:
     """Run it, say what happened and what became of every event; on Ctrl-C leave no process."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
-    parser.add_argument("--small", action="store_true", help="20,000 events instead of a million")
+    parser.add_argument("--small", action="store_true", help="20,000 events, as the test sends")
+    parser.add_argument(
+        "--years", type=int, choices=(1, 2, 3), default=3, help="a third of a million flights each, default %(default)s"
+    )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of what it writes, default %(default)s")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -300,7 +303,8 @@ def main() -> int:
 
     folder = options.folder.resolve()
     cloud = Cloud(folder.with_name("faults-cloud"), tools.free_port(), keep=True)
-    run = Run(cloud, SMALL if options.small else NIGHTLY, folder, show)
+    size = SMALL if options.small else Size(NIGHTLY.years[: options.years])
+    run = Run(cloud, size, folder, show)
     try:
         account = carry_out(run)
     except KeyboardInterrupt:

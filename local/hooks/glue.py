@@ -6,7 +6,7 @@ job bookmarks, job events on the event bus.
 
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from ministack import app
@@ -114,11 +114,11 @@ def finish(run: Run, state: str, message: str) -> None:
     glue_triggers.ended(run["Id"], run["JobName"], state)
 
 
-def end_interrupted(original: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """After a restart of the cloud: what was running then has failed, and what waited starts."""
+def end_interrupted(original: Callable[[], None]) -> Callable[[], None]:
+    """When the cloud starts again, before it answers: what was running has failed, and what waited starts."""
 
-    async def ready() -> None:
-        await original()
+    def load() -> None:
+        original()
         for (account, region, workflow), _ in glue._workflow_runs.all_items():
             with request_scope(account, region):
                 glue_triggers.interrupted(workflow)
@@ -129,7 +129,7 @@ def end_interrupted(original: Callable[[], Awaitable[None]]) -> Callable[[], Awa
                         finish(run, "FAILED", "The local cloud was stopped while it ran")
                 start_waiting(name)
 
-    return ready
+    return load
 
 
 def batch_stop_job_run(_original: Handler) -> Handler:
@@ -151,5 +151,5 @@ def install() -> None:
     glue_spark.install()
     swap(glue, "_start_job_run", start_job_run)
     swap(glue, "_batch_stop_job_run", batch_stop_job_run)
-    swap(app, "_run_ready_scripts", end_interrupted)
+    swap(app, "_load_persisted_state", end_interrupted)
     glue_triggers.install()
