@@ -178,12 +178,11 @@ class EtlJobs(Layer):
         role = ServiceRole(self, "KmeansSegmentRole", "glue")
         read_objects(role, curated, FLIGHTS)
         replace_objects(role, curated, SEGMENTS)
-        self._write_to_sinks(role, database)
         return self._job(
             "KmeansSegment",
             role,
             "Airports, aircraft or carriers in segments of like delays",
-            ["sinks"],
+            self._sinks(role, database),
             {
                 "curated_path": curated.s3_url_for_object(FLIGHTS),
                 "target": f"catalog://{database.database_name}/{self.segments_table.table_name}",
@@ -198,12 +197,11 @@ class EtlJobs(Layer):
         role = ServiceRole(self, "MatchDuplicatesRole", "glue")
         read_objects(role, raw, REFERENCE)
         replace_objects(role, curated, MATCHES)
-        self._write_to_sinks(role, database)
         return self._job(
             "MatchDuplicates",
             role,
             "Rows of a reference table that mean the same under names written differently",
-            ["sinks"],
+            self._sinks(role, database),
             {
                 "source_path": raw.s3_url_for_object(f"{REFERENCE}airports/"),
                 "target": curated.s3_url_for_object(f"{MATCHES}airports/"),
@@ -271,8 +269,8 @@ class EtlJobs(Layer):
         CfnOutput(self, f"{name}JobName", value=job.job_name)
         return job
 
-    def _write_to_sinks(self, role: ServiceRole, database: glue.IDatabase) -> None:
-        """Let a job find tables of the catalogue, and the database behind the connection if there is one."""
+    def _sinks(self, role: ServiceRole, database: glue.IDatabase) -> list[str]:
+        """Let a job write to tables of the catalogue, and to a database if there is one; returns the modules for it."""
         catalogue = f"arn:{Aws.PARTITION}:glue:{Aws.REGION}:{Aws.ACCOUNT_ID}"
         table = self.segments_table.table_name
         name = database.database_name
@@ -284,8 +282,7 @@ class EtlJobs(Layer):
         if jdbc := self.options.jdbc:
             allow(role, ["glue:GetConnection"], f"{catalogue}:catalog", f"{catalogue}:connection/{jdbc.connection}")
             allow(role, ["secretsmanager:GetSecretValue"], jdbc.secret_arn)
-        else:
-            explain(role, "calls-missing", "no jdbc target is set: AWS refuses a run that is given one")
+        return ["sinks", "jdbc"] if jdbc else ["sinks"]
 
     def _every(self, hours: int | None, name: str, job: GlueJob) -> None:
         if hours is None:

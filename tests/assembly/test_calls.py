@@ -18,6 +18,7 @@ ROLES = {  # layer -> the start of a policy's name, and an action that its role 
     "monitoring": ("JobRole", "sagemaker:DescribeEndpointConfig"),
     "training": ("EmptyGroupRole", "sagemaker:ListModelPackages"),
     "catalog-etl": ("JobRole", "s3:DeleteObject"),
+    "etl-jobs": ("StreamingWindowRole", "kinesis:GetRecords"),
     "foundation": ("MlImageBuildRole", "ecr:PutImage"),
 }
 
