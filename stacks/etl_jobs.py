@@ -40,7 +40,10 @@ class JdbcTarget(Options):
     """A Glue JDBC connection whose database is reached without a VPC."""
 
     connection: str = Field(pattern=r"^[\w.-]+$", description="name of the Glue connection")
-    secret_arn: str = Field(pattern=r"^arn:aws[a-z-]*:secretsmanager:", description="ARN of the secret that it names")
+    secret_arn: str = Field(
+        pattern=r"^arn:aws[a-z-]*:secretsmanager:",
+        description="ARN of the secret that it names, encrypted with AWS's own key",
+    )
 
 
 class EtlJobsOptions(Options):
@@ -124,7 +127,7 @@ class EtlJobs(Layer):
         replace_objects(role, features, FLIGHTS, STATE)
         days = self.options.window_days
         return self._job(
-            "FeatureTable",
+            "feature_table",
             role,
             "What was known of each flight's aircraft, route and hour before it was to depart, by day",
             ["days", "paths"],
@@ -143,7 +146,7 @@ class EtlJobs(Layer):
         read_objects(role, curated, FLIGHTS)
         replace_objects(role, features, TRAINING)
         return self._job(
-            "Prepare",
+            "prepare",
             role,
             "Curated flights become rows to train with, by the steps of a flow",
             ["paths"],
@@ -161,7 +164,7 @@ class EtlJobs(Layer):
         read_objects(role, curated, FLIGHTS)
         replace_objects(role, features, CONVERTED)
         return self._job(
-            "ConvertFormat",
+            "convert_format",
             role,
             "A flat table in CSV, JSON, Avro, Parquet, ORC or XML becomes any other of them",
             ["paths"],
@@ -179,7 +182,7 @@ class EtlJobs(Layer):
         read_objects(role, curated, FLIGHTS)
         replace_objects(role, curated, SEGMENTS)
         return self._job(
-            "KmeansSegment",
+            "kmeans_segment",
             role,
             "Airports, aircraft or carriers in segments of like delays",
             self._sinks(role, database),
@@ -198,7 +201,7 @@ class EtlJobs(Layer):
         read_objects(role, raw, REFERENCE)
         replace_objects(role, curated, MATCHES)
         return self._job(
-            "MatchDuplicates",
+            "match_duplicates",
             role,
             "Rows of a reference table that mean the same under names written differently",
             self._sinks(role, database),
@@ -215,7 +218,7 @@ class EtlJobs(Layer):
         role = ServiceRole(self, "CompactRole", "glue")
         replace_objects(role, curated, HOURLY)
         return self._job(
-            "Compact",
+            "compact",
             role,
             "The small Parquet files of each day become one, where nobody has written for some hours",
             ["paths"],
@@ -251,12 +254,13 @@ class EtlJobs(Layer):
         CfnOutput(self, "StreamingWindowJobName", value=job.job_name)
 
     def _job(
-        self, name: str, role: ServiceRole, description: str, imports: list[str], arguments: Mapping[str, str]
+        self, script: str, role: ServiceRole, description: str, imports: list[str], arguments: Mapping[str, str]
     ) -> GlueJob:
+        name = script.title().replace("_", "")
         job = GlueJob(
             self,
             name,
-            script="".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_"),
+            script=script,
             description=description,
             role=role,
             key=self.key,

@@ -55,8 +55,8 @@ def run(client: Callable[[str], Any]) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def events(client: Callable[[str], Any]) -> list[dict[str, Any]]:
-    """The flights of a day, curated."""
+def events(client: Callable[[str], Any], run: Callable[..., dict[str, Any]]) -> list[dict[str, Any]]:
+    """The flights of a day, curated, in the bucket that `run` has made."""
     found = list(flights.events(months=[1], days=[1]))
     rows = [{name: event[name] for name, _ in RAW_COLUMNS} for event in found]
     table, file = (
@@ -68,7 +68,6 @@ def events(client: Callable[[str], Any]) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.usefixtures("run")
 def test_segments_go_where_the_catalogue_says(
     client: Callable[[str], Any], run: Callable[..., dict[str, Any]], events: list[dict[str, Any]]
 ) -> None:
@@ -89,7 +88,6 @@ def test_segments_go_where_the_catalogue_says(
     assert set(segments["subject"].to_pylist()) <= {event["dest"] for event in events}
 
 
-@pytest.mark.usefixtures("run")
 def test_a_table_is_converted_with_packages_in_sparks_workers(
     client: Callable[[str], Any], run: Callable[..., dict[str, Any]], events: list[dict[str, Any]]
 ) -> None:
