@@ -62,9 +62,9 @@ class GlueJob(glue.PySparkEtlJob):
 
 
 class GlueStreamingJob(glue.PySparkStreamingJob):
-    """As GlueJob, for a script that reads a stream until it is stopped. Glue restarts it when its time is over.
+    """As GlueJob, for a script that reads a stream until it is stopped, or until its timeout, less than seven days.
 
-    https://docs.aws.amazon.com/glue/latest/dg/add-job-streaming.html
+    Its checkpoint says where the next run goes on: docs.aws.amazon.com/glue/latest/dg/add-job-streaming.html
     """
 
     def __init__(

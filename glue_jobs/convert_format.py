@@ -25,17 +25,22 @@ from pyspark.sql.types import StructType
 from glue_jobs.paths import overlap, split_path
 
 NULL_IN_CSV = "\\N"
-CSV = {
-    "header": True,
-    "nullValue": NULL_IN_CSV,
-    "emptyValue": "",
-    "quoteAll": True,
-    "escape": '"',
-    "multiLine": True,
-    "ignoreLeadingWhiteSpace": False,
-    "ignoreTrailingWhiteSpace": False,
-    "mode": "FAILFAST",
-    "enforceSchema": False,
+OPTIONS: dict[str, dict[str, Any]] = {
+    "csv": {
+        "header": True,
+        "nullValue": NULL_IN_CSV,
+        "emptyValue": "",
+        "quoteAll": True,
+        "escape": '"',
+        "multiLine": True,
+        "ignoreLeadingWhiteSpace": False,
+        "ignoreTrailingWhiteSpace": False,
+        "mode": "FAILFAST",
+        "enforceSchema": False,
+    },
+    "json": {"mode": "FAILFAST", "ignoreNullFields": False},
+    "parquet": {"mergeSchema": True},
+    "orc": {"mergeSchema": True},
 }
 AVRO_TYPES = {"string": "string", "int": "int", "bigint": "long", "double": "double", "boolean": "boolean"}
 XML_PARSERS: dict[str, Callable[[str], Any]] = {
@@ -71,12 +76,12 @@ def encode_avro(columns: Columns, rows: Iterable[Row]) -> bytes:
 
 
 def decode_avro(columns: Columns, body: bytes) -> Iterator[tuple[Any, ...]]:
-    """The rows of an Avro file. Raises ValueError if it lacks a column."""
+    """The rows of an Avro file. Raises ValueError if its fields are others than the columns."""
     import fastavro
 
     for record in fastavro.reader(io.BytesIO(body)):
-        if missing := [name for name, _ in columns if name not in record]:
-            raise ValueError(f"an Avro file has no field {', '.join(missing)}")
+        if other := record.keys() ^ {name for name, _ in columns}:
+            raise ValueError(f"field {', '.join(sorted(other))} is not in all Avro files, or not in the schema")
         yield tuple(record[name] for name, _ in columns)
 
 
@@ -141,7 +146,11 @@ def read(spark: SparkSession, path: str, format_: str, schema: str) -> DataFrame
     """Read a folder's table; `schema` is DDL. Columns in the path (year=2013/) are read as well."""
     if format_ not in CODECS:
         given = spark.read.schema(schema) if schema else spark.read
-        return given.format(format_).options(**(CSV if format_ == "csv" else {})).load(path)
+        table = given.format(format_).options(**OPTIONS[format_]).load(path)
+        # A field that the schema hasn't would be left out; the other readers refuse that themselves.
+        if format_ == "json" and (unknown := set(spark.read.json(path).columns) - set(table.columns)):
+            raise ValueError(f"--schema has no {', '.join(sorted(unknown))}, which {path} has")
+        return table
     files = spark.read.format("binaryFile").load(path)
     in_path = [name for name in files.columns if name not in ("path", "modificationTime", "length", "content")]
     first = files.select("content").first()
@@ -160,10 +169,15 @@ def read(spark: SparkSession, path: str, format_: str, schema: str) -> DataFrame
 
 
 def flat(table: DataFrame) -> Columns:
-    """A table's columns. Raises ValueError for one that not every format holds."""
+    """A table's columns. Raises ValueError for a name or type that not every format holds."""
     columns = table.dtypes
     if wrong := [f"{name} is {kind}" for name, kind in columns if kind not in AVRO_TYPES]:
         raise ValueError(f"column {', '.join(wrong)}; a flat table has {', '.join(AVRO_TYPES)} columns: cast it first")
+    # Avro's rule for names; XML has one like it, and a row is called so in ours.
+    if wrong := [name for name, _ in columns if name == "row" or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)]:
+        raise ValueError(
+            f"column {wrong[0]!r} can't be called so in every format: letters, digits and _, and not 'row'"
+        )
     return columns
 
 
@@ -184,8 +198,7 @@ def write(s3: Any, table: DataFrame, path: str, format_: str) -> None:
             if kind == "string"
         }
         table = table.withColumns(marked)
-    options = {"csv": CSV, "json": {"ignoreNullFields": False}}.get(format_, {})
-    table.write.mode("overwrite").format(format_).options(**options).save(path)
+    table.write.format(format_).options(**OPTIONS[format_]).mode("overwrite").save(path)
 
 
 def put_partitions(s3: Any, table: DataFrame, columns: Columns, path: str, format_: str) -> None:

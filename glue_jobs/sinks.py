@@ -8,7 +8,6 @@ Each is replaced whole, so that a run that is repeated leaves the same table. A 
 again: it keeps its columns, grants and indexes, and who reads it meanwhile finds a part.
 """
 
-import json
 from typing import Any
 from urllib.parse import urlparse
 
@@ -26,13 +25,16 @@ def check(target: str) -> None:
 
 
 def write(table: DataFrame, target: str) -> None:
-    """Replace what the target holds by a table. Raises ValueError if it is no target, or has none of ours there."""
+    """Replace what the target holds by a table. Raises ValueError if it is none, or not ours to use."""
     check(target)
     parsed = urlparse(target)
     name = parsed.path.strip("/")
     if parsed.scheme == "jdbc":
-        location = jdbc_location(boto3.client("glue"), boto3.client("secretsmanager"), parsed.netloc)
-        write_jdbc(table, name, **location)
+        try:
+            from glue_jobs import jdbc
+        except ImportError:
+            raise ValueError(f"{target!r}: this job may use no connection; set etl_jobs.jdbc and deploy") from None
+        jdbc.write(table, parsed.netloc, name)
     else:
         path = table_location(boto3.client("glue"), parsed.netloc, name) if parsed.scheme == "catalog" else target
         table.write.mode("overwrite").parquet(path)
@@ -41,18 +43,3 @@ def write(table: DataFrame, target: str) -> None:
 def table_location(glue: Any, database: str, name: str) -> str:
     """The folder of a catalogued table."""
     return str(glue.get_table(DatabaseName=database, Name=name)["Table"]["StorageDescriptor"]["Location"])
-
-
-def jdbc_location(glue: Any, secrets: Any, connection: str) -> dict[str, str]:
-    """The URL, user and password of a Glue connection. Raises ValueError unless its password is in a secret."""
-    properties = glue.get_connection(Name=connection, HidePassword=True)["Connection"]["ConnectionProperties"]
-    if missing := [name for name in ("JDBC_CONNECTION_URL", "SECRET_ID") if name not in properties]:
-        raise ValueError(f"the connection {connection} has no {' and no '.join(missing)}: use a secret of its database")
-    secret = json.loads(secrets.get_secret_value(SecretId=properties["SECRET_ID"])["SecretString"])
-    return {"url": properties["JDBC_CONNECTION_URL"], "user": secret["username"], "password": secret["password"]}
-
-
-def write_jdbc(table: DataFrame, name: str, *, url: str, user: str, password: str) -> None:
-    """Empty a database's table and fill it; it is made if there is none."""
-    properties = {"user": user, "password": password, "truncate": "true"}
-    table.write.mode("overwrite").jdbc(url, name, properties=properties)

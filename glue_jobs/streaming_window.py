@@ -1,8 +1,10 @@
 """Glue streaming job: flights by origin and what became of them, counted by the hour as they arrive on the stream.
 
 An hour is counted once the latest scheduled departure seen is `late_hours` beyond its end: an event that arrives after
-that is in the lake but not in the count. An event that is sent twice counts once. Each micro-batch writes its own
-folder of each day, so that a batch that Spark repeats after a failure replaces what it wrote the first time.
+that is in the lake but not in the count. An event that is sent twice counts once, a record without an id not at all.
+Each micro-batch writes its own folder of each day, so that a batch that Spark repeats after a failure replaces what it
+wrote the first time. A job that was killed has to be started again before its last day is compacted: the batch that it
+repeats would not find the folder to replace, and be there twice.
 """
 
 import argparse
@@ -36,7 +38,7 @@ def count_by_hour(events: DataFrame, late_hours: int) -> DataFrame:
     timed = events.select(
         "event_id", "origin", action.otherwise("on time").alias("action"), F.timestamp_seconds(hour).alias("time")
     )
-    seen = timed.withWatermark("time", f"{late_hours} hours")
+    seen = timed.where("event_id IS NOT NULL").withWatermark("time", f"{late_hours} hours")
     once = seen.dropDuplicatesWithinWatermark(["event_id"]) if events.isStreaming else seen.dropDuplicates(["event_id"])
     counts = once.groupBy(F.window("time", "1 hour"), "origin", "action").agg(F.count(F.lit(1)).alias("flights"))
     start = F.col("window.start")

@@ -40,7 +40,10 @@ class JdbcTarget(Options):
     """A Glue JDBC connection whose database is reached without a VPC."""
 
     connection: str = Field(pattern=r"^[\w.-]+$", description="name of the Glue connection")
-    secret_arn: str = Field(pattern=r"^arn:aws[a-z-]*:secretsmanager:", description="ARN of the secret that it names")
+    secret_arn: str = Field(
+        pattern=r"^arn:aws[a-z-]*:secretsmanager:",
+        description="ARN of the secret that it names, encrypted with AWS's own key",
+    )
 
 
 class EtlJobsOptions(Options):
@@ -124,7 +127,7 @@ class EtlJobs(Layer):
         replace_objects(role, features, FLIGHTS, STATE)
         days = self.options.window_days
         return self._job(
-            "FeatureTable",
+            "feature_table",
             role,
             "What was known of each flight's aircraft, route and hour before it was to depart, by day",
             ["days", "paths"],
@@ -143,7 +146,7 @@ class EtlJobs(Layer):
         read_objects(role, curated, FLIGHTS)
         replace_objects(role, features, TRAINING)
         return self._job(
-            "Prepare",
+            "prepare",
             role,
             "Curated flights become rows to train with, by the steps of a flow",
             ["paths"],
@@ -161,7 +164,7 @@ class EtlJobs(Layer):
         read_objects(role, curated, FLIGHTS)
         replace_objects(role, features, CONVERTED)
         return self._job(
-            "ConvertFormat",
+            "convert_format",
             role,
             "A flat table in CSV, JSON, Avro, Parquet, ORC or XML becomes any other of them",
             ["paths"],
@@ -178,12 +181,11 @@ class EtlJobs(Layer):
         role = ServiceRole(self, "KmeansSegmentRole", "glue")
         read_objects(role, curated, FLIGHTS)
         replace_objects(role, curated, SEGMENTS)
-        self._write_to_sinks(role, database)
         return self._job(
-            "KmeansSegment",
+            "kmeans_segment",
             role,
             "Airports, aircraft or carriers in segments of like delays",
-            ["sinks"],
+            self._sinks(role, database),
             {
                 "curated_path": curated.s3_url_for_object(FLIGHTS),
                 "target": f"catalog://{database.database_name}/{self.segments_table.table_name}",
@@ -198,12 +200,11 @@ class EtlJobs(Layer):
         role = ServiceRole(self, "MatchDuplicatesRole", "glue")
         read_objects(role, raw, REFERENCE)
         replace_objects(role, curated, MATCHES)
-        self._write_to_sinks(role, database)
         return self._job(
-            "MatchDuplicates",
+            "match_duplicates",
             role,
             "Rows of a reference table that mean the same under names written differently",
-            ["sinks"],
+            self._sinks(role, database),
             {
                 "source_path": raw.s3_url_for_object(f"{REFERENCE}airports/"),
                 "target": curated.s3_url_for_object(f"{MATCHES}airports/"),
@@ -217,7 +218,7 @@ class EtlJobs(Layer):
         role = ServiceRole(self, "CompactRole", "glue")
         replace_objects(role, curated, HOURLY)
         return self._job(
-            "Compact",
+            "compact",
             role,
             "The small Parquet files of each day become one, where nobody has written for some hours",
             ["paths"],
@@ -253,12 +254,13 @@ class EtlJobs(Layer):
         CfnOutput(self, "StreamingWindowJobName", value=job.job_name)
 
     def _job(
-        self, name: str, role: ServiceRole, description: str, imports: list[str], arguments: Mapping[str, str]
+        self, script: str, role: ServiceRole, description: str, imports: list[str], arguments: Mapping[str, str]
     ) -> GlueJob:
+        name = script.title().replace("_", "")
         job = GlueJob(
             self,
             name,
-            script="".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_"),
+            script=script,
             description=description,
             role=role,
             key=self.key,
@@ -271,8 +273,8 @@ class EtlJobs(Layer):
         CfnOutput(self, f"{name}JobName", value=job.job_name)
         return job
 
-    def _write_to_sinks(self, role: ServiceRole, database: glue.IDatabase) -> None:
-        """Let a job find tables of the catalogue, and the database behind the connection if there is one."""
+    def _sinks(self, role: ServiceRole, database: glue.IDatabase) -> list[str]:
+        """Let a job write to tables of the catalogue, and to a database if there is one; returns the modules for it."""
         catalogue = f"arn:{Aws.PARTITION}:glue:{Aws.REGION}:{Aws.ACCOUNT_ID}"
         table = self.segments_table.table_name
         name = database.database_name
@@ -284,8 +286,7 @@ class EtlJobs(Layer):
         if jdbc := self.options.jdbc:
             allow(role, ["glue:GetConnection"], f"{catalogue}:catalog", f"{catalogue}:connection/{jdbc.connection}")
             allow(role, ["secretsmanager:GetSecretValue"], jdbc.secret_arn)
-        else:
-            explain(role, "calls-missing", "no jdbc target is set: AWS refuses a run that is given one")
+        return ["sinks", "jdbc"] if jdbc else ["sinks"]
 
     def _every(self, hours: int | None, name: str, job: GlueJob) -> None:
         if hours is None:

@@ -20,6 +20,7 @@ ROLES = {  # layer -> the start of a policy's name, and an action that its role 
     "training": ("EmptyGroupRole", "sagemaker:ListModelPackages"),
     "catalog-etl": ("JobRole", "s3:DeleteObject"),
     "catalogue": ("LayoutsRole", "s3:PutObject"),
+    "etl-jobs": ("StreamingWindowRole", "kinesis:GetRecords"),
     "foundation": ("MlImageBuildRole", "ecr:PutImage"),
 }
 

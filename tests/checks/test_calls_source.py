@@ -175,6 +175,15 @@ def test_spark_reads_and_writes_on_its_own(tmp_path: Path) -> None:
     assert operations(found(tmp_path, source)) == {":pyspark().read", ":pyspark().write"}
 
 
+def test_glue_reads_a_stream_for_spark_and_nothing_else_of_it_is_reviewed(tmp_path: Path) -> None:
+    source = "from awsglue.context import GlueContext\nc = GlueContext(None)\n"
+    stream = found(tmp_path, source + "c.create_data_frame.from_options(connection_type='kinesis').writeStream")
+    assert operations(stream) == {":awsglue().create_data_frame.from_options", ":pyspark().writeStream"}
+    assert not stream.problems
+    (problem,) = found(tmp_path, source + "c.purge_s3_path('s3://x/')").problems
+    assert "awsglue().purge_s3_path calls AWS on its own" in problem.message
+
+
 def test_a_missing_entry_module_is_a_problem(tmp_path: Path) -> None:
     (problem,) = read(Code((tmp_path,), "handler")).problems
     assert "there is no handler" in problem.message

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyspark.sql import Row
 
 from glue_jobs import convert_format as job
 from producers import flights
@@ -99,6 +100,14 @@ def test_other_inputs_are_refused(spark: "SparkSession", s3: FolderS3) -> None:
     nested = spark.createDataFrame([([1],)], "list array<int>")
     with pytest.raises(ValueError, match="column list is array<int>; a flat table has"):
         job.write(s3, nested, "s3://curated/convert/refused/", "avro")
+    with pytest.raises(ValueError, match="column 'a b' can't be called so"):
+        job.write(s3, spark.createDataFrame([(1,)], "`a b` int"), "s3://curated/convert/refused/", "xml")
+    s3.put_object("curated", "convert/json/a.json", b'{"a": 1, "b": 2}')
+    with pytest.raises(ValueError, match="--schema has no b, which s3://curated/convert/json/ has"):
+        job.read(spark, "s3://curated/convert/json/", "json", "a int")
+    two = job.encode_avro([("a", "int"), ("b", "int")], [Row(a=1, b=2)])
+    with pytest.raises(ValueError, match="field b is not in all Avro files, or not in the schema"):
+        list(job.decode_avro([("a", "int")], two))
     with pytest.raises(ValueError, match="<row> has <b>, which is no column"):
         list(job.decode_xml([("a", "int")], b"<rows><row><b>1</b></row></rows>"))
     bomb = b'<!DOCTYPE rows [<!ENTITY a "aa">]><rows><row><a>&a;</a></row></rows>'

@@ -1,6 +1,7 @@
 """Segments of real airports, and where a job's table can go: S3, a catalogued table, a database."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import glue_jobs
+from glue_jobs import jdbc, sinks
 from glue_jobs import kmeans_segment as job
-from glue_jobs import sinks
 from producers import flights
 from schemas.flights import RAW_COLUMNS, SEGMENT_COLUMNS
 
@@ -93,7 +95,8 @@ def test_a_table_goes_to_s3_the_catalogue_or_a_database(
             )
         ),
     }
-    monkeypatch.setattr(sinks, "boto3", SimpleNamespace(client=lambda name: clients[name]))
+    for module in (sinks, jdbc):
+        monkeypatch.setattr(module, "boto3", SimpleNamespace(client=lambda name: clients[name]))
     places = {
         "s3://curated/segments/": lambda: spark.read.parquet("s3://curated/segments/"),
         "catalog://lake/segments": lambda: spark.read.parquet("s3://curated/catalogued/"),
@@ -106,6 +109,10 @@ def test_a_table_goes_to_s3_the_catalogue_or_a_database(
         assert sorted(read().collect()) == sorted(table.where("flights > 100").collect()), target
     connection.pop("SECRET_ID")
     with pytest.raises(ValueError, match="the connection warehouse has no SECRET_ID: use a secret"):
+        sinks.write(table, "jdbc://warehouse/app.segments")
+    monkeypatch.setitem(sys.modules, "glue_jobs.jdbc", None)
+    monkeypatch.delattr(glue_jobs, "jdbc")
+    with pytest.raises(ValueError, match=r"may use no connection; set etl_jobs\.jdbc and deploy"):
         sinks.write(table, "jdbc://warehouse/app.segments")
 
 

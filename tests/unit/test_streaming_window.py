@@ -56,6 +56,7 @@ def test_the_stream_counts_what_the_table_does(
     batches = [events[:400], events[390:840], events[840:]]
     for number, batch in enumerate(batches):
         (source / f"{number}.json").write_text("".join(json.dumps(event) + "\n" for event in batch))
+    (source / "3.json").write_text(json.dumps({"origin": "EWR", "time_hour": events[0]["time_hour"]}) + "\nno JSON\n")
     task = job.Task("", "s3://curated/hourly-counts/", str(tmp_path / "checkpoint"), 2, 1)
     target = buckets["curated"] / "hourly-counts"
 

@@ -24,6 +24,13 @@ ACCOUNT, REGION = "123456789012", "eu-west-1"
 # Options of the stacks that make nothing by default.
 GIVEN: dict[str, dict[str, Any]] = {
     "account_settings": {"glue_catalog_encryption": True, "s3_block_public_access": True},
+    "etl_jobs": {
+        "features_hours": 24,
+        "jdbc": {
+            "connection": "warehouse",
+            "secret_arn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:warehouse",
+        },
+    },
     "people": dict.fromkeys(("data_engineers", "data_scientists", "auditors"), ("user/them",)),
 }
 
