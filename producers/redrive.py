@@ -191,7 +191,10 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Redrive what is asked; the last line printed is a JSON summary. Return 1 if an object is in an archive."""
+    """Redrive what is asked; the last line printed is a JSON summary.
+
+    Return 1 if an object is in an archive, 130 if interrupted. Raises PutFailedError if the stream takes no more.
+    """
     options = parse_args(arguments)
     session = boto3.Session(region_name=options.region)
     kinesis = session.client("kinesis")
@@ -205,9 +208,10 @@ def main(arguments: Sequence[str]) -> int:
                 redrive.redrive(PLACES[name], key)
     except KeyboardInterrupt:
         redrive.summary.interrupted = True
-    print(json.dumps(asdict(redrive.summary)))
-    if redrive.summary.interrupted:
         print("stopped; the same command goes on from here", file=sys.stderr)
+    finally:
+        print(json.dumps(asdict(redrive.summary)))
+    if redrive.summary.interrupted:
         return 130
     return 1 if redrive.summary.archived else 0
 

@@ -32,7 +32,7 @@ from components.sagemaker_pipeline import job_network
 from components.sagemaker_role import ContainerRole
 
 EXPERIMENTS_PREFIX = "experiments/"
-REFERENCE_PREFIX = "reference/"
+REFERENCE_PREFIX, REDRIVEN_PREFIX = "reference/", "redriven/"
 RESULTS_PREFIX = "results/"
 
 
@@ -80,7 +80,7 @@ class People(Layer):
         if options.data_engineers:
             role = self._role("DataEngineer", "Looks after data: repairs it and replays it", options.data_engineers)
             read_objects(role, raw, "")
-            write_objects(role, raw, REFERENCE_PREFIX)
+            write_objects(role, raw, REFERENCE_PREFIX, REDRIVEN_PREFIX)
             replace_objects(role, quarantine, "")
             self._query(role, key, curated, athena_results, database)
             self._replay(role)
@@ -141,12 +141,31 @@ class People(Layer):
         use_key(role, key)
 
     def _replay(self, role: iam.Role) -> None:
+        """What `python -m producers` and its redrive call besides S3."""
+        here = f"{Aws.REGION}:{Aws.ACCOUNT_ID}"
         allow_any_of(
             role,
             "the deployment's streams, which CloudFormation names after their stack",
             ["kinesis:DescribeStreamSummary", "kinesis:PutRecord", "kinesis:PutRecords"],
-            f"arn:{Aws.PARTITION}:kinesis:{Aws.REGION}:{Aws.ACCOUNT_ID}:stream/{self.deployment.prefix}-*",
+            f"arn:{Aws.PARTITION}:kinesis:{here}:stream/{self.deployment.prefix}-*",
             finding=r".*:stream/.*-\*",
+        )
+        allow_any_of(
+            role,
+            "the deployment's delivery streams and stacks, whose names and ids end as AWS likes",
+            ["firehose:DescribeDeliveryStream"],
+            f"arn:{Aws.PARTITION}:firehose:{here}:deliverystream/{self.deployment.prefix}-*",
+            finding=r".*:deliverystream/.*-\*",
+        )
+        allow_any_of(
+            role,
+            "a stack's ARN ends with an id that AWS gives it",
+            ["cloudformation:DescribeStacks"],
+            *(
+                f"arn:{Aws.PARTITION}:cloudformation:{here}:stack/{self.deployment.prefix}-{layer}/*"
+                for layer in ("data-lake", "streaming")
+            ),
+            finding=r".*:stack/.*/\*",
         )
 
     def _job_role(

@@ -22,6 +22,15 @@ def test_a_schedule_starts_the_job_in_every_environment(assembly: Assembly) -> N
         assert job in named(allowed["Resource"])
 
 
+def test_new_flights_and_new_weather_start_the_workflow_and_nothing_else_does(assembly: Assembly) -> None:
+    for stacks in assembly.environments.values():
+        stack = stacks["catalog-etl"]
+        rule = stack.resources()[only(stack, "AWS::Events::Rule", part="RawObjectCreated")]["Properties"]
+        assert rule["EventPattern"]["detail"]["object"]["key"] == [{"prefix": "flights/"}, {"prefix": "weather/"}]
+        job = stack.resources("AWS::Glue::Job").popitem()[1]["Properties"]
+        assert json.dumps(job["DefaultArguments"]["--weather_path"]).endswith('"/weather/"]]}')
+
+
 def test_a_run_has_as_much_time_for_its_last_pass_as_for_all_before(assembly: Assembly) -> None:
     for stacks in assembly.environments.values():
         job = stacks["catalog-etl"].resources("AWS::Glue::Job").popitem()[1]["Properties"]

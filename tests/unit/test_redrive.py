@@ -136,7 +136,7 @@ def test_an_interrupted_redrive_goes_on_with_the_object_it_was_at(
 
 
 def test_an_object_whose_records_the_stream_does_not_take_is_not_marked(
-    kept: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    kept: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def throttled(**request: Any) -> Any:
         raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "PutRecords")
@@ -145,6 +145,7 @@ def test_an_object_whose_records_the_stream_does_not_take_is_not_marked(
     monkeypatch.setattr("producers.kinesis._wait_seconds", lambda attempt: 0)
     with pytest.raises(PutFailedError, match="did not take 2 records"):
         redrive.main(["--environment", "sandbox"])
+    assert json.loads(capsys.readouterr().out)["sent"] == 0
     assert not any(key.startswith("redriven/") for key in keys(kept))
 
 
