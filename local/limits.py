@@ -11,11 +11,11 @@ NOT_EMULATED = (
     "job on Flink's own mini-cluster. A function reads a stream as in AWS, tried again after shorter waits; a shard's "
     "parallel batches come one after the other, and a reshard's new shards do not wait for the old.",
     "Firehose delivers early once its stream has been read to the end; AWS waits for the whole buffering interval.",
-    "Scheduled jobs wait for their time, and no schedule starts Glue's jobs, workflows or evaluations: the demo starts "
-    "the drift monitor itself. Glue's schema registry and rules of data quality are kept in name alone; its "
-    "streaming jobs do not run.",
+    "Scheduled jobs wait for their time, and no schedule starts a job, a workflow or an evaluation of Glue: the demo "
+    "starts the drift monitor itself. Glue's schema registry and rules of data quality are kept in name alone; "
+    "its streaming jobs do not run.",
     "S3 lifecycle rules, access logging and ownership are not stored; instance types, quotas and prices have no "
     "effect; an alarm sees its metric under any dimensions.",
     "What a request asks beyond what the stacks use is refused by name rather than ignored: several variants, traffic "
-    "shifting, data capture by the endpoint itself, Glue triggers outside workflows, crawls of databases, Athena's DDL.",
+    "shifting, data capture by the endpoint itself, Glue triggers outside workflows, crawled databases, Athena's DDL.",
 )

@@ -141,7 +141,7 @@ class Catalogue(Layer):
                 "Reference",
                 description="Tables of the reference files, as CSV",
                 bucket=raw,
-                folders=[f"reference/{table}/" for table in ("airports", "planes", "weather")],
+                folders=[f"reference/{table}/" for table in ("airports", "planes")],
                 prefix="reference_",
                 **shared,
             ),

@@ -68,17 +68,18 @@ def tables(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> I
     """The tables flights, as the Glue job makes it, and weather, as the stream delivers it."""
     folder = tmp_path_factory.mktemp("quality")
     observed = (event for event in weather.events(MONTHS) if event["event_id"] not in weather.IMPOSSIBLE_IDS)
-    save(folder / "weather.parquet", observed, weather_columns.RAW_COLUMNS)
+    save(folder / "weather.parquet", observed, weather_columns.RAW_COLUMNS + PARTITION_KEYS)
     save(folder / "raw.parquet", flights.events(MONTHS), RAW_COLUMNS + PARTITION_KEYS)
     for name, path in flights.reference_files().items():
         (folder / name).mkdir()
         shutil.copy(path, folder / name)
+    raw, hours = (
+        spark.read.parquet(str(folder / name)).withColumn("arrived", job.F.current_timestamp())
+        for name in ("raw.parquet", "weather.parquet")
+    )
     reference = partial(job.read_reference, spark, f"{folder}/")
     job.transform(
-        spark.read.parquet(str(folder / "raw.parquet")).withColumn("arrived", job.F.current_timestamp()),
-        reference("weather", job.WEATHER_SCHEMA),
-        reference("planes", job.PLANES_SCHEMA),
-        reference("airports", job.AIRPORTS_SCHEMA),
+        raw, hours, reference("planes", job.PLANES_SCHEMA), reference("airports", job.AIRPORTS_SCHEMA)
     ).write.parquet(str(folder / "flights"))
     with duckdb.connect() as connection:
         connection.execute(f"CREATE TABLE flights AS FROM '{folder}/flights/*.parquet'")
