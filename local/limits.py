@@ -14,8 +14,8 @@ NOT_EMULATED = (
     "Scheduled jobs wait for their time, and no schedule starts a job, a workflow or an evaluation of Glue: the demo "
     "starts the drift monitor itself. Glue's schema registry and rules of data quality are kept in name alone; "
     "its streaming jobs do not run.",
-    "S3 lifecycle rules, access logging and ownership are not stored; instance types, quotas and prices have no "
-    "effect; an alarm sees its metric under any dimensions.",
+    "S3 lifecycle rules, access logging and ownership are not stored, nor a table's expiry and recovery; instance "
+    "types, quotas and prices have no effect; an alarm sees its metric under any dimensions.",
     "What a request asks beyond what the stacks use is refused by name rather than ignored: several variants, traffic "
     "shifting, data capture by the endpoint itself, Glue triggers outside workflows, crawled databases, Athena's DDL.",
 )

@@ -150,7 +150,8 @@ def test_damaged_records_are_counted_and_stop_nothing(
     modules: Modules, import_lambda: Callable[[str], Modules], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exactly those that the transform sends to quarantine."""
-    transform = import_lambda("flights_transform")["logic"]
+    modules_of_transform = import_lambda("records_transform")
+    transform, contract = modules_of_transform["logic"], modules_of_transform["contract"].FLIGHTS
     records: list[bytes] = [
         b"",
         b"[]",
@@ -166,8 +167,9 @@ def test_damaged_records_are_counted_and_stop_nothing(
     for number, event in enumerate(flights.events(limit=40)):
         ways = [way for kind in damage.DAMAGES.values() for way in kind]
         records += [damage.encode(event), ways[number % len(ways)](event)]
-    good = {outcome.event_id for each in records if isinstance(outcome := transform.parse(each), transform.Curated)}
-    rejected = sum(isinstance(transform.parse(each), transform.Rejected) for each in records)
+    outcomes = [transform.parse(each, contract) for each in records]
+    good = {outcome.event_id for outcome in outcomes if isinstance(outcome, transform.Curated)}
+    rejected = sum(isinstance(outcome, transform.Rejected) for outcome in outcomes)
     assert answered(modules, batch(*records)) == []
     assert table().keys() == good
     assert counted(capsys)["Rejected"] == rejected > 40
