@@ -17,6 +17,7 @@ SETTINGS = {
         ]
     },
     "streaming": {"mode": "on-demand", "retention_hours": 168, "buffer_mib": 128, "buffer_seconds": 300},
+    "flight_state": {"max_age_hours": 160, "parallel_batches": 4},
     "real_time": {"mode": "on-demand", "parallelism": 2},
     "catalog_etl": {"workers": 4, "batch_seconds": 900},
     "serving": {"kind": "realtime", "instance_count": 2},

@@ -71,6 +71,15 @@ class Settings(Options):
             raise ValueError(f"availability_zones must name at least foundation.zones of them: {self.foundation.zones}")
         return self
 
+    @model_validator(mode="after")
+    def _records_are_given_up_while_the_stream_has_them(self) -> "Settings":
+        age, kept = self.flight_state.max_age_hours, self.streaming.retention_hours
+        if age >= kept:
+            raise ValueError(
+                f"flight_state.max_age_hours is {age}: it must be less than streaming.retention_hours, {kept}"
+            )
+        return self
+
     @property
     def deployment(self) -> Deployment:
         """Where the environment goes. The CDK CLI names the account of the credentials in CDK_DEFAULT_ACCOUNT."""

@@ -124,6 +124,9 @@ def replay(demo: Demo, platform: Platform, months: str) -> None:
         ingest.send(platform, ingest.Replay(months, f"1-{demo.plan.days}"), demo.ledger, demo.cloud.environment(), show)
     with demo.step(f"land {name} in raw and quarantine") as show:
         ingest.wait_until_landed(platform, ingest.acknowledged(demo.ledger), show)
+    with demo.step(f"know the state of {name}") as show:
+        good = [event for event in accounting.read_ledger(demo.ledger).values() if event.kind == "good"]
+        ingest.wait_until_known(platform, len(good), show)
     with demo.step(f"curate {name}") as show:
         ingest.wait_until_curated(platform, since, show)
 

@@ -66,6 +66,26 @@ def wait_until_landed(platform: Platform, sent: int, show: Show) -> None:
     )
 
 
+def wait_until_known(platform: Platform, flights: int, show: Show) -> None:
+    """Wait until the second consumer has put so many flights into its table, and no more than that."""
+
+    def known() -> int:
+        # AWS counts a table's items every six hours, the local cloud at once.
+        table = platform.client("dynamodb").describe_table(TableName=platform.outputs["FlightStateTableName"])
+        return int(table["Table"]["ItemCount"])
+
+    wait_while_it_moves(
+        "flight state",
+        f"flights in {platform.outputs['FlightStateTableName']}",
+        known,
+        flights,
+        stalled_seconds=STALLED_SECONDS,
+        show=lambda count: show(f"{count:,} of {flights:,} flights known"),
+    )
+    if (found := known()) > flights:
+        raise LinkBrokenError("flight state", f"{found:,} flights are known, and {flights:,} were sent undamaged")
+
+
 def raw_rows(platform: Platform) -> int:
     """Rows of raw flights, repeated ones included."""
     return int(platform.query(f"SELECT count(*) AS n FROM {platform.outputs['RawTableName']}")[0]["n"])  # noqa: S608

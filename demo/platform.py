@@ -16,8 +16,8 @@ from local.cloud import Session
 T = TypeVar("T")
 POLL_SECONDS = 0.5
 LAYERS = (
-    *("foundation", "data-lake", "streaming", "real-time", "delay-delivery", "catalog-etl", "training", "serving"),
-    *("stream-scoring", "monitoring"),
+    *("foundation", "data-lake", "streaming", "flight-state", "real-time", "delay-delivery", "catalog-etl"),
+    *("training", "serving", "stream-scoring", "monitoring"),
 )
 
 

@@ -121,6 +121,7 @@ LISTS = (
     ("ecr", "describe_repositories", "repositories[].repositoryName"),
     ("codebuild", "list_projects", "projects"),
     ("kinesis", "list_streams", "StreamNames"),
+    ("dynamodb", "list_tables", "TableNames"),
     ("lambda", "list_event_source_mappings", "EventSourceMappings[].UUID"),
     ("firehose", "list_delivery_streams", "DeliveryStreamNames"),
     ("glue", "get_databases", "DatabaseList[?Name != 'default'].Name"),

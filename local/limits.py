@@ -8,7 +8,8 @@ NOT_EMULATED = (
     "own is refused, one without encryption headers is not.",
     "Network, encryption at rest and flow logs are stored and not carried out: traffic stays on the loopback device.",
     "Managed Flink's application starts and stops in name alone, and its package is not built: a test runs the same "
-    "job on Flink's own mini-cluster. What a function can't read of a stream is not tried again, halved or kept.",
+    "job on Flink's own mini-cluster. A function reads a stream as in AWS, tried again after shorter waits; a shard's "
+    "parallel batches come one after the other, and a reshard's new shards do not wait for the old.",
     "Firehose delivers early once its stream has been read to the end; AWS waits for the whole buffering interval.",
     "Scheduled jobs wait for their time, and no schedule starts a Glue job: the demo starts the drift monitor itself.",
     "S3 lifecycle rules, access logging and ownership are not stored; instance types, quotas and prices have no "

@@ -117,12 +117,14 @@ def main() -> int:
         events,
         firehose,
         glue,
+        kinesis_lambda,
         lambda_packages,
         loopback,
         sagemaker,
     )
 
-    for hook in (loopback, cloudformation, lambda_packages, events, codebuild, firehose, glue, athena, sagemaker):
+    services = (codebuild, firehose, glue, kinesis_lambda, athena, sagemaker)
+    for hook in (loopback, cloudformation, lambda_packages, events, *services):
         hook.install()
     sys.argv = ["ministack"]
     serve()

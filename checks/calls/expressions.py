@@ -46,7 +46,7 @@ class Expressions(Attributes):
 
     def __init__(self) -> None:
         super().__init__()
-        self.called: dict[ast.expr, ast.Call] = {}  # what is called -> the call
+        self.called: dict[ast.AST, ast.Call] = {}  # what is called -> the call
         self._answers: dict[object, Values] = {}
         self._depth = 0
 

@@ -21,6 +21,8 @@ _MULTIPART = f"{_AWS}AmazonS3/latest/userguide/mpuoverview.html"
 
 _LOG_STREAM = "logs:CreateLogStream logs:PutLogEvents"
 _PULL = "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetAuthorizationToken ecr:GetDownloadUrlForLayer"
+_DESTINATIONS = {"AWS::SQS::Queue": "sqs:SendMessage", "AWS::SNS::Topic": "sns:Publish"}
+_DESTINATIONS |= {"AWS::S3::Bucket": "s3:ListBucket s3:PutObject"}
 _INTERFACES = (
     "ec2:CreateNetworkInterface ec2:CreateNetworkInterfacePermission ec2:DeleteNetworkInterface "
     "ec2:DeleteNetworkInterfacePermission ec2:DescribeDhcpOptions ec2:DescribeNetworkInterfaces "
@@ -99,11 +101,7 @@ IMPLIED: tuple[Implied, ...] = (
             f"{_AWS}lambda/latest/dg/invocation-async-retain-records.html",
             lambda use, kind=kind: use.fails_to(kind),  # type: ignore[misc]
         )
-        for kind, actions in (
-            ("AWS::SQS::Queue", "sqs:SendMessage"),
-            ("AWS::SNS::Topic", "sns:Publish"),
-            ("AWS::S3::Bucket", "s3:ListBucket s3:PutObject"),
-        )
+        for kind, actions in _DESTINATIONS.items()
     ),
     Implied(
         _MAPPING,

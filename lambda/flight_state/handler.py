@@ -2,7 +2,7 @@
 
 import functools
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import logic
 import store
@@ -22,6 +22,13 @@ def _table() -> store.FlightTable:
     return store.FlightTable(os.environ["TABLE_NAME"])
 
 
+class Told(NamedTuple):
+    """A record, and the state that it tells of."""
+
+    record: KinesisStreamRecord
+    state: logic.State
+
+
 class FlightBatch(BatchProcessor):
     """Powertools' batch of Kinesis records, of which each is read alone and all are written together."""
 
@@ -31,33 +38,32 @@ class FlightBatch(BatchProcessor):
     def process(self) -> list[tuple[Any, ...]]:
         """Read each record, then write; a record whose state is not written has failed."""
         outcomes = super().process()
-        rejected = [record for outcome, state, record in outcomes if outcome == "success" and state is None]
-        states = [(record, state) for outcome, state, record in outcomes if outcome == "success" and state]
-        done = write([state for _, state in states])
-        for record, state in states:
-            if error := done.unwritten.get(state.event_id):
-                self.success_messages.remove(record)
-                self.failure_handler(record, (type(error), error, None))
+        read = [(raw, told) for outcome, told, raw in outcomes if outcome == "success"]
+        done = write([told.state for _, told in read if told])
+        for raw, told in read:
+            if told and (error := done.unwritten.get(told.state.event_id)):
+                self.success_messages.remove(raw)
+                self.failure_handler(told.record, (type(error), error, None))
         for name, count in (
             ("Written", done.written),
             ("Stale", done.stale),
-            ("Rejected", len(rejected)),
+            ("Rejected", sum(told is None for _, told in read)),
             ("Failed", len(self.fail_messages)),
         ):
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
         return outcomes
 
 
-def read(record: KinesisStreamRecord) -> logic.State | None:
-    """The state that a record tells of; None for one that is no flight event: quarantine has it from the transform."""
+def read(record: KinesisStreamRecord) -> Told | None:
+    """What a record tells; nothing when it is no flight event: quarantine has it from the transform."""
     kinesis = record.kinesis
     try:
         flight = logic.read(kinesis.data_as_bytes())
     except logic.NotAFlightError as error:
         logger.debug("no flight event", extra={"sequence_number": kinesis.sequence_number, "reason": str(error)})
         return None
-    arrived = kinesis.approximate_arrival_timestamp
-    return logic.state(flight, kinesis.sequence_number, arrived, int(os.environ["KEEP_DAYS"]))
+    arrived, keep_days = kinesis.approximate_arrival_timestamp, int(os.environ["KEEP_DAYS"])
+    return Told(record, logic.state(flight, kinesis.sequence_number, arrived, keep_days))
 
 
 @tracer.capture_method(capture_response=False)

@@ -80,7 +80,7 @@ class FlightTable:
 
 
 def _typed(value: str | float) -> dict[str, str]:
-    return {"S": value} if isinstance(value, str) else {"N": str(value)}
+    return {"S": value} if isinstance(value, str) else {"N": f"{value:.15g}"}
 
 
 def _refused(error: ClientError, wanted: Sequence[State]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from checks.calls import findings, not_judged
 Statements = list[dict[str, Any]]
 ROLES = {  # layer -> the start of a policy's name, and an action that its role can't do without
     "streaming": ("TransformRole", "s3:PutObject"),
+    "flight-state": ("UpdateRole", "dynamodb:PutItem"),
     "serving": ("PredictRole", "sagemaker:InvokeEndpoint"),
     "monitoring": ("JobRole", "sagemaker:DescribeEndpointConfig"),
     "training": ("EmptyGroupRole", "sagemaker:ListModelPackages"),

@@ -23,6 +23,7 @@ OUTPUTS = {
         "DatabaseName",
     },
     "streaming": {"StreamName", "DeliveryStreamName", "RawTableName"},
+    "flight-state": {"FlightStateTableName"},
     "real-time": {"FlinkApplicationName", "DelaysStreamName", "DelayAlertTopicArn"},
     "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
     "training": {"TrainingPipelineName", "ModelPackageGroupName"},
@@ -34,6 +35,7 @@ OUTPUTS = {
 }
 NOT_IN_SANDBOX = {"audit", "people"}
 STATEFUL = (
+    "AWS::DynamoDB::Table",
     "AWS::ECR::Repository",
     "AWS::Glue::Database",
     "AWS::KMS::Key",

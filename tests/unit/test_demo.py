@@ -117,8 +117,9 @@ def test_a_join_that_lost_a_whole_month_fails_by_name(
 def test_the_flights_expected_are_those_of_the_months_and_days_replayed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("send", "acknowledged", "wait_until_landed", "wait_until_curated"):
+    for name in ("send", "acknowledged", "wait_until_landed", "wait_until_known", "wait_until_curated"):
         monkeypatch.setattr(ingest, name, lambda *_: None)
+    monkeypatch.setattr(accounting, "read_ledger", lambda _: {})
     asked: list[set[str]] = []
     nothing = accounting.Accounting(0, 0, 0, {}, 0)
     monkeypatch.setattr(accounting, "check", lambda *_, flights, **__: asked.append(flights) or nothing)
