@@ -36,7 +36,7 @@ class FlightStateOptions(Options):
     parallel_batches: int = Field(1, ge=1, le=10, description="batches of a shard at once, each of its own aircraft")
     retry_attempts: int = Field(5, ge=0, le=10_000, description="how often a failed batch is tried again")
     max_age_hours: int = Field(
-        20, ge=1, le=168, description="age of records that are given up; less than streaming.retention_hours"
+        20, ge=1, le=168, description="age of records that are given up; less than streaming.flights.retention_hours"
     )
     late_seconds: int = Field(300, ge=1, description="how far behind the stream the table may be before people hear")
     alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told when it is stuck")

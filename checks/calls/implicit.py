@@ -7,6 +7,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from checks.calls.delivery import DELIVERY
 from checks.calls.workloads import Use
 
 _AWS = "https://docs.aws.amazon.com/"
@@ -47,6 +48,10 @@ class Implied:
 
 def _has(*path: str) -> Callable[[Use], bool]:
     return lambda use: bool(use.at(*path))
+
+
+def _mentions(name: str) -> Callable[[Use], bool]:
+    return lambda use: use.mentions(name)
 
 
 def _lacks(*path: str) -> Callable[[Use], bool]:
@@ -348,69 +353,9 @@ IMPLIED: tuple[Implied, ...] = (
         f"{_AWS}vpc/latest/userguide/flow-logs-iam-role.html",
         needed=False,
     ),
-    Implied(
-        _DELIVERY,
-        "s3:AbortMultipartUpload s3:GetBucketLocation s3:GetObject s3:ListBucket "
-        "s3:ListBucketMultipartUploads s3:PutObject",
-        "its S3 destination",
-        f"{_FIREHOSE}#using-iam-s3",
-        lambda use: use.mentions("BucketARN"),
-    ),
-    Implied(
-        _DELIVERY,
-        "kms:Decrypt kms:GenerateDataKey",
-        "what it delivers, encrypted with a key of one's own",
-        f"{_FIREHOSE}#using-iam-s3",
-        lambda use: use.mentions("AWSKMSKeyARN"),
-    ),
-    Implied(
-        _DELIVERY,
-        "kinesis:DescribeStream kinesis:GetRecords kinesis:GetShardIterator kinesis:ListShards",
-        "the stream that it reads",
-        f"{_FIREHOSE}#using-iam-s3",
-        _has("KinesisStreamSourceConfiguration"),
-    ),
-    Implied(
-        _DELIVERY,
-        "lambda:GetFunctionConfiguration lambda:InvokeFunction",
-        "the function that transforms its records",
-        f"{_FIREHOSE}#using-iam-s3",
-        lambda use: use.mentions("LambdaArn"),
-    ),
-    Implied(
-        _DELIVERY,
-        "glue:GetTable glue:GetTableVersion glue:GetTableVersions",
-        "the table that has its schema",
-        f"{_FIREHOSE}#using-iam-glue",
-        lambda use: use.mentions("SchemaConfiguration"),
-    ),
-    Implied(
-        _DELIVERY,
-        "logs:PutLogEvents",
-        "its errors' log",
-        f"{_FIREHOSE}#using-iam-s3",
-        lambda use: use.mentions("CloudWatchLoggingOptions"),
-    ),
-    Implied(
-        _DELIVERY,
-        "es:DescribeDomain es:DescribeDomainConfig es:DescribeDomains es:ESHttpGet es:ESHttpPost es:ESHttpPut",
-        "its OpenSearch domain",
-        f"{_FIREHOSE}#using-iam-es",
-        _has("AmazonopensearchserviceDestinationConfiguration"),
-    ),
-    Implied(
-        _DELIVERY,
-        "aoss:APIAccessAll",
-        "its OpenSearch collection, whose data access policy says the rest",
-        f"{_FIREHOSE}#using-iam-serverless",
-        _has("AmazonOpenSearchServerlessDestinationConfiguration"),
-    ),
-    Implied(
-        _DELIVERY,
-        "secretsmanager:GetSecretValue",
-        "the username and password of its destination",
-        f"{_AWS}firehose/latest/dev/secrets-manager-whats-secret.html",
-        lambda use: use.mentions("SecretsManagerConfiguration"),
+    *(
+        Implied(_DELIVERY, actions, why, f"{_FIREHOSE}#{section}", _mentions(name))
+        for name, (actions, why, section) in DELIVERY.items()
     ),
 )
 

@@ -31,7 +31,9 @@ OUTPUTS = {
         "WeatherRawTableName",
     },
     "flight-state": {"FlightStateTableName"},
-    "real-time": {"FlinkApplicationName", "DelaysStreamName", "DelayAlertTopicArn"},
+    "real-time": {"FlinkApplicationName", "DeparturesStreamName", "DelaysStreamName", "DelayAlertTopicArn"},
+    "delay-delivery": {"DelayDeliveryStreamName"},
+    "stream-scoring": {"ScoresTableName"},
     "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
     "catalogue": {
         "NightlyWorkflowName",

@@ -104,8 +104,9 @@ def test_options_that_do_not_go_together_are_refused(stack: str, options: dict[s
 
 
 def test_records_are_given_up_while_the_stream_still_has_them() -> None:
-    said = "flight_state.max_age_hours is 48: it must be less than streaming.retention_hours, 48"
-    assert said in _message(GOOD | {"flight_state": {"max_age_hours": 48}, "streaming": {"retention_hours": 48}})
+    said = "flight_state.max_age_hours is 48: it must be less than streaming.flights.retention_hours, 48"
+    streaming = {"flights": {"retention_hours": 48}}
+    assert said in _message(GOOD | {"flight_state": {"max_age_hours": 48}, "streaming": streaming})
 
 
 @pytest.mark.parametrize(
