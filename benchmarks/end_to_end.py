@@ -13,8 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from statistics import mean, quantiles
 from typing import Any
@@ -25,7 +27,7 @@ from benchmarks.figures import Figure, write
 from config.sandbox import SETTINGS
 from local import deploy, server, tools
 from local.cloud import Cloud
-from producers import deployment
+from producers import damage, deployment, flights
 
 STACKS = ("foundation", "data-lake", "streaming")  # the least that the path needs
 PREFIX, RAW = str(SETTINGS["prefix"]), "flights/"
@@ -36,8 +38,12 @@ WINDOW_SECONDS = 60
 AROUND = 5  # seconds on both sides of a moment that its backlog is the mean of: records land by the thousand
 AT_ONCE = 200_000
 LATE_SECONDS = 300  # after the last record, when it is clear that the path does not keep up
-PEER = "MiniStack's own Firehose, which only copies"
-PEER_RECORDS = 500
+PEER, PEER_RECORDS = "MiniStack's own Firehose", 100
+COPIED = (  # to the peer's delivery stream
+    "BucketARN", "RoleARN", "Prefix", "ErrorOutputPrefix", "BufferingHints", "DataFormatConversionConfiguration",
+    "DynamicPartitioningConfiguration",
+)  # fmt: skip
+Client = Callable[[str], Any]
 
 
 @dataclass
@@ -196,49 +202,64 @@ def batch(cloud: Cloud, found: Run) -> int:
 def at_once(cloud: Cloud) -> Figure:
     """Send as fast as the stream takes it; the rate from the first put to the last object."""
     found = run(cloud, f"--limit={AT_ONCE}")
-    seconds = found.end - found.taken[0][1]
-    return Figure("end to end, at once", "records/s", [len(found.taken) / seconds], PEER, [unmodified()])
+    rate = len(found.taken) / (found.end - found.taken[0][1])
+    return Figure("end to end, at once", "records/s", [rate], PEER, [unmodified(cloud)])
 
 
-def unmodified() -> float:
-    """Records/s of the emulator without hooks, without function, partitions or Parquet: it writes as it is put to."""
-    with tempfile.TemporaryDirectory() as folder:
+def unmodified(ours: Cloud) -> float:
+    """Records/s of the emulator without our hooks, by a delivery stream with the same settings and function."""
+    with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("w") as log:
         cloud = Cloud(Path(folder), tools.free_port(), enforce_iam=False)
         settings = server.settings(cloud.port, cloud.state, enforce_iam=False, keep=False) | {"TMPDIR": folder}
-        log = Path(folder, "log").open("w")
-        with (
-            log,
-            subprocess.Popen(
-                [sys.executable, "-m", "ministack"], env=cloud.environment() | settings, stdout=log, stderr=log
-            ) as process,
-        ):
+        command = [sys.executable, "-m", "ministack"]
+        with subprocess.Popen(command, env=cloud.environment() | settings, stdout=log, stderr=log) as process:
             try:
-                while not cloud.healthy():
+                while process.poll() is None and not cloud.healthy():
                     time.sleep(0.1)
-                return copied(cloud.session().client)
+                return peer_rate(ours.session().client, cloud.session().client)
             finally:
                 process.terminate()
 
 
-def copied(client: Any) -> float:
-    """Records/s that a delivery stream without anything takes from a stream."""
-    client("s3").create_bucket(Bucket="copies")
+def peer_rate(ours: Client, client: Client) -> float:
+    """Records/s of flights put into a copy of our delivery stream; the emulator delivers before it answers."""
+    target = deployment.find(ours("cloudformation"), PREFIX)
+    described = ours("firehose").describe_delivery_stream(DeliveryStreamName=target.streams["flights"].delivery)
+    given = described["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"]
+    schema = given["DataFormatConversionConfiguration"]["SchemaConfiguration"]
+    table = ours("glue").get_table(DatabaseName=schema["DatabaseName"], Name=schema["TableName"])["Table"]
+    client("s3").create_bucket(Bucket=target.raw_bucket)
+    client("glue").create_database(DatabaseInput={"Name": schema["DatabaseName"]})
+    columns = {name: table[name] for name in ("Name", "StorageDescriptor", "PartitionKeys")}
+    client("glue").create_table(DatabaseName=schema["DatabaseName"], TableInput=columns)
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        for file in (tools.ROOT / "lambda" / "records_transform").glob("*.py"):
+            archive.write(file, file.name)
+    variables = {"CONTRACT": "flights", "QUARANTINE_BUCKET": target.quarantine_bucket, "QUARANTINE_PREFIX": RAW}
+    function = client("lambda").create_function(
+        FunctionName="transform", Runtime="python3.12", Handler="handler.handler", Role=given["RoleARN"], Timeout=60,
+        Code={"ZipFile": code.getvalue()}, Environment={"Variables": variables},
+    )["FunctionArn"]  # fmt: skip
+    parameters = [{"ParameterName": "LambdaArn", "ParameterValue": function}]
+    processing = {"Enabled": True, "Processors": [{"Type": "Lambda", "Parameters": parameters}]}
+    kept = {name: given[name] for name in COPIED} | {"ProcessingConfiguration": processing}
     client("kinesis").create_stream(StreamName="events", ShardCount=1)
     stream = client("kinesis").describe_stream_summary(StreamName="events")["StreamDescriptionSummary"]["StreamARN"]
-    role = "arn:aws:iam::000000000000:role/any"
     client("firehose").create_delivery_stream(
-        DeliveryStreamName="copies",
+        DeliveryStreamName="peer",
         DeliveryStreamType="KinesisStreamAsSource",
-        KinesisStreamSourceConfiguration={"KinesisStreamARN": stream, "RoleARN": role},
-        ExtendedS3DestinationConfiguration={"RoleARN": role, "BucketARN": "arn:aws:s3:::copies"},
+        KinesisStreamSourceConfiguration={"KinesisStreamARN": stream, "RoleARN": given["RoleARN"]},
+        ExtendedS3DestinationConfiguration=kept,
     )
+    sent = [{"Data": damage.encode(event), "PartitionKey": "a"} for event in islice(flights.events([1]), PEER_RECORDS)]
+    client("kinesis").put_records(StreamName="events", Records=sent[:1])  # starts the function
+    landed = Landed(client("s3"), target.raw_bucket)
     started = time.monotonic()
-    records = [{"Data": b"x" * 340, "PartitionKey": str(number)} for number in range(PEER_RECORDS)]
-    client("kinesis").put_records(StreamName="events", Records=records)
+    client("kinesis").put_records(StreamName="events", Records=sent)
     seconds = time.monotonic() - started
-    found = client("s3").list_objects_v2(Bucket="copies")["KeyCount"]
-    if found != PEER_RECORDS:
-        raise RuntimeError(f"the peer wrote {found} of {PEER_RECORDS} records when it had answered")
+    if (found := landed.look()) != PEER_RECORDS:
+        raise RuntimeError(f"the peer had delivered {found} of {PEER_RECORDS} records when it answered")
     return PEER_RECORDS / seconds
 
 

@@ -11,7 +11,7 @@ NOT_EMULATED = (
     "job on Flink's own mini-cluster. What a function can't read of a stream is not tried again, halved or kept.",
     "Firehose delivers early once its stream has been read to the end; AWS waits for the whole buffering interval.",
     "A stopped cloud is empty when it starts again unless it was made to keep what it holds: then all is there but "
-    "SageMaker's records and what was running. After a kill only S3's objects are there, and what streams held is lost.",
+    "SageMaker's records and what was running. After a kill only S3's objects are: what streams held is lost.",
     "Scheduled jobs wait for their time, and no schedule starts a Glue job: the demo starts the drift monitor itself.",
     "S3 lifecycle rules, access logging and ownership are not stored; instance types, quotas and prices have no "
     "effect; an alarm sees its metric under any dimensions.",
