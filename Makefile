@@ -45,6 +45,7 @@ check: install .venv-checkov/.installed ## every gate over the three environment
 
 bench-stream: install ## measure the streaming layer against named peers; build/bench has the figures
 	.venv/bin/python -m benchmarks.transform
+	.venv/bin/python -m benchmarks.end_to_end
 
 security: check ## write docs/security.md from what was synthesized
 	.venv/bin/python -m checks.page cdk.out > docs/security.md

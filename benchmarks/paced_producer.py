@@ -38,7 +38,10 @@ def paced(records: Iterator[Record], rate: float, seconds: float, limit: float) 
 
 
 def main() -> None:
-    """Send until done; a line of the output file is the time (seconds since 1970) and the ids of valid records."""
+    """Send until done; a line of the output is the time (seconds since 1970) and the ids of the valid records taken.
+
+    Next to the output, a file .bytes has the bytes acknowledged.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prefix", required=True, help="of the stack names")
     parser.add_argument("--rate", type=float, default=math.inf, help="records a second, default as many as it can")
@@ -58,9 +61,12 @@ def main() -> None:
             ids = " ".join(record.event_id for record in taken if record.kind == damage.GOOD)
             print(time.time(), ids, file=output, flush=True)
 
-        producer = StreamProducer(kinesis, target.stream, acknowledged=acknowledged, refuse=refused.put)
+        producer = StreamProducer(
+            kinesis, target.streams["flights"].name, acknowledged=acknowledged, refuse=refused.put
+        )
         records = damage.records(laps(), damage.Rates(), seed=2013)
-        producer.send(paced(records, options.rate, options.seconds, options.limit))
+        progress = producer.send(paced(records, options.rate, options.seconds, options.limit))
+    options.output.with_suffix(".bytes").write_text(str(progress.bytes))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ NOT_EMULATED = (
     "its streaming jobs do not run.",
     "S3 lifecycle rules, access logging and ownership are not stored, nor a table's expiry and recovery; instance "
     "types, quotas and prices have no effect; an alarm sees its metric under any dimensions.",
+    "A stopped cloud is empty when it starts again unless it was made to keep what it holds: then all is there but "
+    "SageMaker's records and what was running. After a kill only S3's objects are: what streams held is lost.",
     "What a request asks beyond what the stacks use is refused by name rather than ignored: several variants, traffic "
     "shifting, data capture by the endpoint itself, Glue triggers outside workflows, crawled databases, Athena's DDL.",
 )

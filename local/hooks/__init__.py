@@ -14,7 +14,7 @@ Handler = Callable[[dict[str, Any]], Answer]  # of one operation, in the emulato
 
 
 def state_folder() -> Path:
-    """The running local cloud's folder, where images and job files go. It is emptied at each start."""
+    """The running local cloud's folder, where images and job files go. It is emptied at a start without `resume`."""
     return Path(os.environ["MILLRACE_STATE"])
 
 

@@ -321,9 +321,9 @@ def resume(original: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[No
 
 
 def stop() -> None:
-    """Stop every worker."""
-    for worker in workers.values():
-        worker.stop()
+    """Stop every worker; PAUSE may come twice."""
+    while workers:
+        workers.popitem()[1].stop()
 
 
 def create(original: Handler) -> Handler:

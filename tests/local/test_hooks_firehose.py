@@ -101,6 +101,7 @@ def test_failures_keep_the_record_under_the_error_prefix(delivered: dict[str, by
     assert line["lastErrorCode"] == "DataFormatConversion.MalformedData"
 
 
+@pytest.mark.requirement("str-firehose-no-replay")
 def test_source_records_are_backed_up_as_they_came(client: Callable[[str], Any], delivered: dict[str, bytes]) -> None:
     """Every record, refused or not, is there once, with nothing added between two."""
     ((key, body),) = ((key, body) for key, body in delivered.items() if key.startswith("source/"))
