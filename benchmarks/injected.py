@@ -290,5 +290,5 @@ def files(folder: Path) -> set[Path]:
 
 def processes(words: str) -> list[int]:
     """The groups of the processes whose command has these words."""
-    listed = subprocess.run(["ps", "-eo", "pgid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "pgid=,args="], capture_output=True, text=True, check=True).stdout
     return sorted({int(line.split()[0]) for line in listed.splitlines() if words in line})

@@ -1,5 +1,6 @@
 """The producer's replay: later years, events out of order, going on from a ledger, partial failures that lose none."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from producers import __main__ as command
 from producers import damage, disorder, flights, kinesis
 from producers.kinesis import PutFailedError, Record, StreamProducer
 from producers.ledger import Ledger, acknowledged, unsent
@@ -74,6 +76,23 @@ def test_resuming_sends_what_the_ledger_lacks(march: list[flights.Event], tmp_pa
             ledger.add(rest)
         assert len(rest) == len(records) - done
         assert Counter(rest) + Counter(records[:done]) == Counter(records)
+
+
+def test_the_command_goes_on_where_it_was_killed(
+    deployed: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ledger.csv"
+    options = f"--environment sandbox --source flights --years 2014 --months 4 --days 2 --limit 600 --ledger {path}"
+    options += " --late-rate 0.3 --damage-rate 0.1"
+    command.main(options.split())
+    whole = path.read_text()
+    lines = whole.splitlines(keepends=True)
+    assert {line[:11] for line in lines[1:]} == {"2014-04-02-"}
+    path.write_text("".join(lines[:200]) + lines[200][:30])  # as the kill of a process leaves it
+    capsys.readouterr()
+    command.main([*options.split(), "--resume"])
+    assert json.loads(capsys.readouterr().out)["sent"] == len(lines) - 200
+    assert path.read_text() == whole
 
 
 ANSWER_LOST, REFUSED, NO_MORE = "answer lost", "refused", "no more"
