@@ -29,7 +29,10 @@ _NETWORK = [
 
 
 class Crawler(glue.CfnCrawler):
-    """A crawler with a role of its own and encrypted logs; it adds tables named `prefix`* or none."""
+    """A crawler with a role of its own and encrypted logs; it adds tables named `prefix`* or none.
+
+    Without `schedule`, a cron expression, somebody or a workflow starts it.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Crawler(glue.CfnCrawler):
         prefix: str = "",
         new_folders_only: bool = False,
         configuration: Mapping[str, Any] | None = None,
+        schedule: str | None = None,
     ) -> None:
         self.own_role = role = ServiceRole(scope, f"{construct_id}Role", "glue")
         decrypt(role, key)
@@ -70,6 +74,7 @@ class Crawler(glue.CfnCrawler):
             recrawl_policy=glue.CfnCrawler.RecrawlPolicyProperty(
                 recrawl_behavior="CRAWL_NEW_FOLDERS_ONLY" if new_folders_only else "CRAWL_EVERYTHING"
             ),
+            schedule=glue.CfnCrawler.ScheduleProperty(schedule_expression=schedule) if schedule else None,
             configuration=json.dumps({"Version": 1.0, **(configuration or {})}, sort_keys=True),
         )
         before(role, self)

@@ -51,6 +51,7 @@ class RelationalDatabase(Options):
     connection: str = Field(min_length=1, description="name of a Glue connection that is there already")
     path: str = Field(min_length=1, description="what to crawl, such as database/schema/%")
     secret_arn: str | None = Field(None, pattern=r"^arn:", description="ARN of the secret that the connection names")
+    schedule: str | None = Field(None, pattern=_CRON, description="when to crawl it, in UTC; None: on demand alone")
 
 
 class CatalogueOptions(Options):
@@ -66,7 +67,7 @@ class CatalogueOptions(Options):
     arrived_hours: int = Field(168, ge=24, description="hours back in which an arrival makes a day of weather new")
     workers: int = Field(2, ge=2, le=100, description="G.1X workers of the Glue job that lays weather out")
     timeout_minutes: int = Field(30, ge=5, le=480, description="minutes after which that job is stopped")
-    relational_database: RelationalDatabase | None = Field(None, description="a database to crawl too, on demand")
+    relational_database: RelationalDatabase | None = Field(None, description="a database to crawl too")
     data_brew: bool = Field(False, description="tools for people to clean flights by hand; each use is charged")
     redshift_spectrum: bool = Field(False, description="a role with which Redshift reads curated flights")
 
@@ -177,10 +178,11 @@ class Catalogue(Layer):
             crawlers["Relational"] = DatabaseCrawler(
                 self,
                 "Relational",
-                description="Tables of a relational database, on demand",
+                description="Tables of a relational database",
                 connection=given.connection,
                 path=given.path,
                 secret_arn=given.secret_arn,
+                schedule=given.schedule,
                 prefix="relational_",
                 **shared,
             )
