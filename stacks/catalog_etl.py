@@ -4,14 +4,14 @@ Provisions  a Glue job and the workflow whose event trigger starts it when objec
             rule that feeds the trigger; a schedule that sweeps for what no event told of; an encrypted topic for
             people, told of runs that fail; the curated table; an Athena workgroup with a first question saved in it.
 Inputs      a KMS key, the raw, curated and athena-results buckets, the catalogue database.
-Outputs     `table`, `workgroup`, `alerts`.
+Outputs     `table`, `job`, `workgroup`, `alerts`.
 Costs       a Glue run of two G.1X workers is about $0.02 a minute, and so is a sweep that finds nothing; Athena $5 a TB
             scanned.
-Copy        this file, components/{alerts,base,dead_letters,findings,parquet_table,permissions,role}.py, schemas and
-            glue_jobs.
+Copy        this file, components/{alerts,base,dead_letters,findings,glue_job,parquet_table,permissions,
+            role}.py, schemas and glue_jobs.
 """
 
-from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy
+from aws_cdk import Aws, CfnOutput, Duration
 from aws_cdk import aws_athena as athena
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -19,17 +19,17 @@ from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 from pydantic import Field, ValidationInfo, field_validator
 
 from components.alerts import Alerts
-from components.base import ROOT, Deployment, Layer, Options
+from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
 from components.findings import explain
+from components.glue_job import GlueJob, JobEncryption
 from components.parquet_table import DayPartitionedTable
-from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, replace_objects, use_key
+from components.permissions import allow, before, read_objects, replace_objects
 from components.role import ServiceRole
 from schemas import flights
 
@@ -79,7 +79,7 @@ class CatalogEtl(Layer):
         database: glue.IDatabase,
     ) -> None:
         super().__init__(scope, construct_id, deployment, "Millrace: raw flights to curated, catalogued Parquet")
-        job = self._job(options, key, raw, curated)
+        self.job = job = self._job(options, key, raw, curated)
         workflow = self._workflow(options, job)
         undelivered = DeadLetters(self, "UndeliveredEvents", deployment, key=key)
         self._start_on_new_objects(raw, workflow, undelivered)
@@ -102,59 +102,31 @@ class CatalogEtl(Layer):
         CfnOutput(self, "CuratedTableName", value=self.table.table_name)
         CfnOutput(self, "GlueAlertTopicArn", value=self.alerts.topic_arn)
 
-    def _job(
-        self, options: CatalogEtlOptions, key: kms.IKey, raw: s3.IBucket, curated: s3.IBucket
-    ) -> glue.PySparkEtlJob:
+    def _job(self, options: CatalogEtlOptions, key: kms.IKey, raw: s3.IBucket, curated: s3.IBucket) -> GlueJob:
         role = ServiceRole(self, "JobRole", "glue")
-        script = s3_assets.Asset(self, "Script", path=str(ROOT / "glue_jobs" / "curate_flights.py"))
-        read_objects(role, script.bucket, "")
         read_objects(role, raw, PREFIX, WEATHER_PREFIX, REFERENCE_PREFIX)
         replace_objects(role, curated, PREFIX, STATE_PREFIX)
-        use_key(role, key)
-        allow(role, ["kms:Encrypt"], key.key_arn)  # docs.aws.amazon.com/glue/latest/dg/set-up-encryption.html
-        put_metrics(role, "Glue")
-        allow_any_of(
-            role,
-            "Glue names the log groups of its jobs itself",
-            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:AssociateKmsKey"],
-            f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws-glue/*",
-            finding=r".*:log-group:/aws-glue/\*",
-        )
-        security = glue.SecurityConfiguration(
-            self,
-            "Encryption",
-            removal_policy=RemovalPolicy.DESTROY,  # it holds nothing, and has a name
-            s3_encryption=glue.S3Encryption.kms(key),
-            cloud_watch_encryption=glue.CloudWatchEncryption.kms(key),
-            job_bookmarks_encryption=glue.JobBookmarksEncryption.client_side_kms(key),
-        )
-        job = glue.PySparkEtlJob(
+        return GlueJob(
             self,
             "CurateFlights",
+            script="curate_flights",
             description="Raw flights, deduplicated and joined with weather, planes and airports, to curated",
-            role=role.without_policy_updates(),
-            script=glue.Code.from_bucket(script.bucket, script.s3_object_key),
-            glue_version=glue.GlueVersion.V5_1,
-            worker_configuration=glue.WorkerConfiguration(
-                worker_type=glue.WorkerType.G_1X, number_of_workers=options.workers
-            ),
-            timeout=Duration.minutes(options.timeout_minutes),
-            max_concurrent_runs=1,
-            job_run_queuing_enabled=True,
-            security_configuration=security,
-            default_arguments={
-                "--raw_path": raw.s3_url_for_object(PREFIX),
-                "--weather_path": raw.s3_url_for_object(WEATHER_PREFIX),
-                "--reference_path": raw.s3_url_for_object(REFERENCE_PREFIX),
-                "--curated_path": curated.s3_url_for_object(PREFIX),
-                "--state_path": curated.s3_url_for_object(f"{STATE_PREFIX}flights.json"),
-                "--max_seconds": str(options.max_seconds),
+            role=role,
+            key=key,
+            encryption=JobEncryption(self, "Encryption", key=key),
+            workers=options.workers,
+            timeout_minutes=options.timeout_minutes,
+            arguments={
+                "raw_path": raw.s3_url_for_object(PREFIX),
+                "weather_path": raw.s3_url_for_object(WEATHER_PREFIX),
+                "reference_path": raw.s3_url_for_object(REFERENCE_PREFIX),
+                "curated_path": curated.s3_url_for_object(PREFIX),
+                "state_path": curated.s3_url_for_object(f"{STATE_PREFIX}flights.json"),
+                "max_seconds": str(options.max_seconds),
             },
         )
-        before(role, job)
-        return job
 
-    def _workflow(self, options: CatalogEtlOptions, job: glue.PySparkEtlJob) -> glue.Workflow:
+    def _workflow(self, options: CatalogEtlOptions, job: GlueJob) -> glue.Workflow:
         workflow = glue.Workflow(self, "Workflow", description="Curates flights whenever raw events have arrived")
         workflow.add_event_trigger(
             "OnNewRawObjects",
@@ -192,7 +164,7 @@ class CatalogEtl(Layer):
             )
         ]
 
-    def _sweep(self, hours: int, job: glue.PySparkEtlJob) -> None:
+    def _sweep(self, hours: int, job: GlueJob) -> None:
         role = ServiceRole(self, "SweepRole", "scheduler")
         allow(role, ["glue:StartJobRun"], job.job_arn)
         schedule = scheduler.CfnSchedule(
@@ -211,7 +183,7 @@ class CatalogEtl(Layer):
         explain(schedule, "event-dead-letter", "the next sweep finds what this one would have")
 
     def _tell_of_failures(
-        self, options: CatalogEtlOptions, key: kms.IKey, job: glue.PySparkEtlJob, undelivered: DeadLetters
+        self, options: CatalogEtlOptions, key: kms.IKey, job: GlueJob, undelivered: DeadLetters
     ) -> Alerts:
         alerts = Alerts(self, "Alerts", key=key, email=options.alert_email)
         events.Rule(
