@@ -15,8 +15,11 @@ _NOT_USERS = re.compile(r"AWS::(IAM|KMS)::|Policy$|Permission$|^Custom::|AWS::Cl
 _SERVICES = {
     "AWS::CloudTrail::Trail",
     "AWS::CodeBuild::Project",
+    "AWS::DataBrew::Job",
+    "AWS::DataBrew::Project",
     "AWS::EC2::FlowLog",
     "AWS::KinesisAnalyticsV2::Application",
+    "AWS::Glue::Crawler",
     "AWS::Glue::Job",
     "AWS::KinesisFirehose::DeliveryStream",
     "AWS::Lambda::Function",
@@ -30,6 +33,7 @@ _PARTS = {
     "AWS::Lambda::EventSourceMapping": "AWS::Lambda::Function",
     "AWS::SageMaker::EndpointConfig": "AWS::SageMaker::Model",
 }
+EVALUATION = ":aws-sdk:glue:startDataQualityRulesetEvaluationRun"
 _ASSET = re.compile(r"[0-9a-f]{32,64}")
 _STARTED = re.compile(r"python[0-9.]*\s+-m\s+([\w.]+)")
 
@@ -163,6 +167,13 @@ def _uses(index: Index, stack: Stack, name: str, resource: dict[str, Any]) -> It
         for target in properties.get("Targets", []):  # each with a role of its own
             for role in index.roles(stack, target.get("RoleArn")):
                 yield role, Use(stack, name, kind, target, index)
+    elif kind == "AWS::Scheduler::Schedule":  # its own role, and one that its call hands on
+        target = properties["Target"]
+        for role in index.roles(stack, target.get("RoleArn")):
+            yield role, Use(stack, name, kind, properties, index)
+        unknown = "" if EVALUATION in str(target.get("Arn")) else "what its call hands this role to is not in the table"
+        for role in index.roles(stack, target.get("Input")):
+            yield role, Use(stack, name, "EvaluationRun", target, index, unknown=unknown)
     elif not _NOT_USERS.search(kind):
         for role in index.roles(stack, properties):
             code, unknown = _code(index, kind, properties)
