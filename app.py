@@ -20,6 +20,7 @@ from config.settings import ENVIRONMENTS, Settings, SettingsError, load
 from stacks.account_settings import AccountSettings
 from stacks.audit import Audit
 from stacks.catalog_etl import CatalogEtl
+from stacks.catalogue import Catalogue
 from stacks.data_lake import DataLake
 from stacks.foundation import Foundation
 from stacks.images import Images
@@ -66,7 +67,7 @@ class Platform(Stage):
             stream=streaming.stream,
             packages=lake.models,
         )
-        CatalogEtl(
+        etl = CatalogEtl(
             self,
             "catalog-etl",
             here,
@@ -76,6 +77,21 @@ class Platform(Stage):
             curated=lake.curated,
             athena_results=lake.athena_results,
             database=lake.database,
+        )
+        Catalogue(
+            self,
+            "catalogue",
+            here,
+            settings.catalogue,
+            key=key,
+            raw=lake.raw,
+            quarantine=lake.quarantine,
+            curated=lake.curated,
+            database=lake.database,
+            flights_table=etl.table,
+            weather_table=streaming.weather_table,
+            curate_job=etl.job,
+            alerts=etl.alerts,
         )
         training = Training(
             self,

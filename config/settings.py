@@ -12,6 +12,7 @@ from components.base import Deployment, Options
 from stacks.account_settings import AccountSettingsOptions
 from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
+from stacks.catalogue import CatalogueOptions
 from stacks.data_lake import DataLakeOptions
 from stacks.foundation import FoundationOptions
 from stacks.images import ImagesOptions
@@ -48,6 +49,7 @@ class Settings(Options):
     streaming: StreamingOptions = StreamingOptions()
     real_time: RealTimeOptions = RealTimeOptions()
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
+    catalogue: CatalogueOptions = CatalogueOptions()
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()
     monitoring: MonitoringOptions = MonitoringOptions()

@@ -6,7 +6,7 @@ degrees Fahrenheit, miles an hour, inches, millibars, miles.
 
 from schemas.flights import PARTITION_KEYS, WEATHER_COLUMNS, Column
 
-__all__ = ["PARTITION_KEYS", "RAW_COLUMNS"]
+__all__ = ["PARTITION_KEYS", "RAW_COLUMNS", "STATION_COLUMNS"]
 
 # An event less the partition keys: Glue refuses a table whose columns repeat them.
 RAW_COLUMNS: list[Column] = [
@@ -16,3 +16,6 @@ RAW_COLUMNS: list[Column] = [
     ("hour", "int"),
     *WEATHER_COLUMNS,
 ]
+
+# By station, whose name is a partition key then.
+STATION_COLUMNS: list[Column] = [column for column in RAW_COLUMNS if column[0] != "origin"]

@@ -27,7 +27,7 @@ from components.lifecycle import Rule, StorageClass, archive_tiers, recoverable
 Zone = Literal["raw", "quarantine", "curated", "features", "models", "captured"]
 ANALYSES_PREFIX = "storage-class-analysis/"
 # The layers whose jobs and functions AWS runs in networks of its own.
-_WORKING_LAYERS = ("data-lake", "streaming", "catalog-etl", "training", "serving", "monitoring")
+_WORKING_LAYERS = ("data-lake", "streaming", "catalog-etl", "catalogue", "training", "serving", "monitoring")
 
 
 class ZoneRule(Rule):

@@ -32,6 +32,13 @@ OUTPUTS = {
     },
     "real-time": {"FlinkApplicationName", "DelaysStreamName", "DelayAlertTopicArn"},
     "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
+    "catalogue": {
+        "NightlyWorkflowName",
+        "LayoutsJobName",
+        "ReferenceCrawlerName",
+        "WeatherByDateTableName",
+        "WeatherByStationTableName",
+    },
     "training": {"TrainingPipelineName", "ModelPackageGroupName"},
     "serving": {"EndpointName", "PredictFunctionName"},
     "images": {"PicturesBucketName", "ThumbnailsBucketName"},

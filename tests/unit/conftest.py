@@ -71,6 +71,7 @@ def spark(buckets: dict[str, Path]) -> Iterator["SparkSession"]:
     from pyspark.sql import SparkSession
 
     os.environ["JAVA_HOME"] = str(java_home())
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     builder = (
         SparkSession.builder.master("local[2]")
         .appName("millrace-tests")

@@ -18,6 +18,7 @@ from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 # Options of the stacks that make nothing by default.
@@ -74,6 +75,12 @@ def stand_in(stack: Any, name: str) -> Any:
             return kinesis.Stream(stack, name)
         case "database":
             return glue.Database(stack, name, database_name="theirs")
+        case "flights_table" | "weather_table":
+            return glue.S3Table.from_table_arn(stack, name, f"arn:aws:glue:{REGION}:{ACCOUNT}:table/theirs/{name}")
+        case "curate_job":
+            return glue.PySparkEtlJob.from_job_attributes(stack, name, job_name="theirs")
+        case "alerts":
+            return sns.Topic(stack, name)
         case "image_uri":
             return f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/theirs:1"
         case "training_pipeline_arn":

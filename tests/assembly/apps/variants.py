@@ -35,6 +35,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "second_factor": False,
             "session_hours": 12,
         },
+        "catalogue": {
+            "relational_database": {
+                "connection": "bookings",
+                "path": "bookings/public/%",
+                "secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:bookings-1a2b3c",
+                "schedule": "cron(0 1 * * ? *)",
+            },
+            "data_brew": True,
+            "redshift_spectrum": True,
+        },
         "account_settings": {"glue_catalog_encryption": True, "s3_block_public_access": True},
     },
 }
