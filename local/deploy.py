@@ -103,8 +103,8 @@ def remove_bootstrap(cloud: Cloud) -> Iterator[str]:
     yield f"{BOOTSTRAP_STACK}: destroyed, its bucket {bucket.name} too"
 
 
-# Glue and SageMaker make these for all jobs of an account: no stack owns them, here or in AWS.
-JOB_LOGS = "starts_with(@, '/aws-glue/jobs/') || starts_with(@, '/aws/sagemaker/') && ends_with(@, 'Jobs')"
+# Glue and SageMaker make these for all jobs and crawlers of an account: no stack owns them, here or in AWS.
+JOB_LOGS = "starts_with(@, '/aws-glue/') || starts_with(@, '/aws/sagemaker/') && ends_with(@, 'Jobs')"
 # Service, operation, JMESPath to the names, of the services that the stacks and CDK's bootstrap use. AWS's own and
 # MiniStack's default resources don't count.
 LISTS = (
@@ -125,6 +125,7 @@ LISTS = (
     ("firehose", "list_delivery_streams", "DeliveryStreamNames"),
     ("glue", "get_databases", "DatabaseList[?Name != 'default'].Name"),
     ("glue", "get_jobs", "Jobs[].Name"),
+    ("glue", "get_crawlers", "Crawlers[].Name"),
     ("glue", "get_triggers", "Triggers[].Name"),
     ("glue", "get_security_configurations", "SecurityConfigurations[].Name"),
     ("athena", "list_work_groups", "WorkGroups[?Name != 'primary'].Name"),

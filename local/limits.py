@@ -10,9 +10,10 @@ NOT_EMULATED = (
     "Managed Flink's application starts and stops in name alone, and its package is not built: a test runs the same "
     "job on Flink's own mini-cluster. What a function can't read of a stream is not tried again, halved or kept.",
     "Firehose delivers early once its stream has been read to the end; AWS waits for the whole buffering interval.",
-    "Scheduled jobs wait for their time, and no schedule starts a Glue job: the demo starts the drift monitor itself.",
+    "Scheduled jobs wait for their time, and no schedule starts a job, a workflow or an evaluation of Glue: the demo "
+    "starts the drift monitor itself. Glue's schema registry and rules of data quality are kept in name alone.",
     "S3 lifecycle rules, access logging and ownership are not stored; instance types, quotas and prices have no "
     "effect; an alarm sees its metric under any dimensions.",
     "What a request asks beyond what the stacks use is refused by name rather than ignored: several variants, traffic "
-    "shifting, data capture by the endpoint itself, Glue triggers but for a workflow's events, Athena's DDL.",
+    "shifting, data capture by the endpoint itself, Glue triggers outside workflows, crawled databases, Athena's DDL.",
 )

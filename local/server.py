@@ -121,12 +121,24 @@ def main() -> int:
         events,
         firehose,
         glue,
+        glue_crawlers,
         lambda_packages,
         loopback,
         sagemaker,
     )
 
-    for hook in (loopback, cloudformation, lambda_packages, events, codebuild, firehose, glue, athena, sagemaker):
+    for hook in (
+        loopback,
+        cloudformation,
+        lambda_packages,
+        events,
+        codebuild,
+        firehose,
+        glue,
+        glue_crawlers,
+        athena,
+        sagemaker,
+    ):
         hook.install()
     sys.argv = ["ministack"]
     serve()

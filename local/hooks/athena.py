@@ -1,8 +1,9 @@
 """Athena on Trino's SQL: MiniStack 1.5.33 gives the text to DuckDB as it is, knows no partition projection, copies
 every object of a table for each query, and writes the result where the client isn't told.
 
-Queries are translated by sqlglot and read Parquet objects in place; partition keys come from key=value folders within
-the projected ranges of integers. DataScannedInBytes counts whole tables. Not here: statements but queries, other
+Queries are translated by sqlglot and read Parquet objects in place; partition keys come from the folders of the table's
+layout, within the projected integers and enums. DataScannedInBytes counts the whole objects of the partitions that a
+query's WHERE leaves of a table that is in it alone. Not here: statements but queries, other
 formats, other projections, partitions registered in the catalogue, which all fail by name; information_schema,
 HIVE_BAD_DATA, result reuse, query limits, doubles in Java's notation.
 """
@@ -12,6 +13,7 @@ import asyncio
 import io
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlparse
 
@@ -74,39 +76,62 @@ def translate(query: str) -> exp.Expr:
 
 
 def bind(tree: exp.Expr, database: str, connection: duckdb.DuckDBPyConnection) -> int:
-    """Make a view of each table of the catalogue that a query names; the bytes of their objects."""
+    """Make a view of each table of the catalogue that a query names; the bytes of the objects it has to read."""
     scanned = 0
     connection.execute("ATTACH ':memory:' AS awsdatacatalog")
     connection.execute(f'CREATE SCHEMA IF NOT EXISTS awsdatacatalog."{database}"; USE awsdatacatalog."{database}"')
-    for schema, name in {(node.db or database, node.name) for node in tree.find_all(exp.Table)}:
+    named: dict[tuple[str, str], list[exp.Table]] = {}
+    for node in tree.find_all(exp.Table):
+        named.setdefault((node.db or database, node.name), []).append(node)
+    for (schema, name), nodes in named.items():
         table = glue._tables.get(f"{schema.lower()}/{name.lower()}")
         if table:  # else it is a WITH query's name, or DuckDB will say that there is none
-            files, size = objects(table)
-            scanned += size
+            read = connection.from_arrow(objects(table)).filter(condition(table, nodes)).to_arrow_table()
+            scanned += sum(read["bytes"].to_pylist())
+            connection.register(f"{schema}.{name} objects", read)
             connection.execute(f'CREATE SCHEMA IF NOT EXISTS awsdatacatalog."{schema}"')
-            select = relation(table, files, connection)
+            select = relation(table, read["file"].to_pylist(), f"{schema}.{name} objects", connection)
             connection.execute(f'CREATE VIEW IF NOT EXISTS awsdatacatalog."{schema}"."{name}" AS {select}')
     return scanned
 
 
-def objects(table: Table) -> tuple[list[str], int]:
-    """(The files of the objects that Athena would see in a table, their bytes). Raises QueryFailed."""
+def condition(table: Table, nodes: list[exp.Table]) -> str:
+    """What a query says of a table's partition keys alone, as SQL; TRUE when the table is in it twice or joined."""
+    select = nodes[0].find_ancestor(exp.Select)
+    where = select.args.get("where") if select else None
+    if len(nodes) > 1 or not select or not where or select.args.get("joins"):
+        return "TRUE"
+    keys = {key["Name"].lower(): firehose._hive_to_duckdb_type(key["Type"]) for key in table.get("PartitionKeys") or []}
+    said = where.this.flatten() if isinstance(where.this, exp.And) else [where.this]
+    known = [part.copy() for part in said if {column.name.lower() for column in part.find_all(exp.Column)} <= {*keys}]
+    for part in known:  # objects have them as texts
+        for column in list(part.find_all(exp.Column)):
+            column.replace(exp.cast(exp.column(column.name), keys[column.name.lower()]))
+    return " AND ".join(f"({part.sql('duckdb')})" for part in known if not part.find(exp.Select)) or "TRUE"
+
+
+def objects(table: Table) -> pa.Table:
+    """The objects that Athena would see in a table: file, bytes, and each partition key as text. Raises QueryFailed."""
     location = table["StorageDescriptor"]["Location"].rstrip("/") + "/"
     bucket, _, prefix = location.removeprefix("s3://").partition("/")
-    keys, files, size = projection(table, location), [], 0
+    layout, accepted = projection(table, location)
+    rows = []
     for key, item in list((s3._buckets.get(bucket) or {"objects": {}})["objects"].items()):
-        path = key.removeprefix(prefix)
-        if key.startswith(prefix) and not path.endswith("/") and not athena._hidden(path) and projected(path, keys):
-            file = object_file(bucket, key)
-            if item["body"] is None or file.is_file():  # else its put has not ended: the bytes are not on disk yet
-                files.append(str(file))
-                size += item["size"]
-    return files, size
+        if key.startswith(prefix) and not key.endswith("/") and not athena._hidden(key.removeprefix(prefix)):
+            file, values = object_file(bucket, key), layout.match(f"s3://{bucket}/{key}")
+            # A put that has not ended has a key, and its bytes are not on disk yet.
+            if not values or not all(accepts(values[name]) for name, accepts in accepted.items()):
+                continue
+            if item["body"] is None or file.is_file():
+                rows.append({"file": str(file), "bytes": item["size"], **values.groupdict()})
+    texts = [(name, pa.string()) for name in ("file", *accepted)]
+    return pa.Table.from_pylist(rows, pa.schema([*texts, ("bytes", pa.int64())]))
 
 
-def projection(table: Table, location: str) -> list[tuple[str, range, int]]:
-    """The name, values and digits of each partition key. Raises QueryFailed for a table that can't be read here.
+def projection(table: Table, location: str) -> tuple[re.Pattern[str], dict[str, Callable[[str], bool]]]:
+    """What objects' places match, and which values of each partition key are projected.
 
+    Raises QueryFailed for a table that can't be read here.
     https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html
     """
     given, keys = table.get("Parameters") or {}, [key["Name"] for key in table.get("PartitionKeys") or []]
@@ -115,43 +140,46 @@ def projection(table: Table, location: str) -> list[tuple[str, range, int]]:
     template = given.get("storage.location.template", folders).rstrip("/") + "/"
     rules = [
         (athena._data_format(table) == "parquet", "a format but Parquet"),
-        (kinds == ["integer"] * len(keys), "a partition key but projected integers"),
-        (template == folders, "a layout but key=value folders"),
+        (
+            len(kinds) == len(keys) and {*kinds} <= {"integer", "enum"},
+            "a partition key but projected integers and enums",
+        ),
+        (sorted(re.findall(r"\$\{(\w+)\}", template)) == sorted(keys), "a layout but one folder a key"),
     ]
     for sound, what in rules:
         if not sound:
             raise QueryFailed(f"NOT_SUPPORTED: {table['Name']}: {what} is not in the local cloud")
-    found = []
-    for key in keys:
-        low, high = map(int, given[f"projection.{key}.range"].split(","))
-        step, digits = (int(given.get(f"projection.{key}.{name}", "1")) for name in ("interval", "digits"))
-        found.append((key, range(low, high + 1, step), digits))
-    return found
+    place = re.sub(r"\\\$\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(template))
+    return re.compile(place), {key: projected(given, key) for key in keys}
 
 
-def projected(path: str, keys: list[tuple[str, range, int]]) -> bool:
-    """Whether an object is in a partition that projection makes; `path` is its key below the table's location."""
-    folders = path.split("/")[:-1]
-    for folder, (key, values, digits) in zip(folders, keys, strict=False):
-        text = folder.removeprefix(f"{key}=")
-        if not text.isdigit() or int(text) not in values or folder != f"{key}={int(text):0{digits}}":
-            return False
-    return len(folders) >= len(keys)
+def projected(given: dict[str, str], key: str) -> Callable[[str], bool]:
+    """Whether a folder's text is a value that projection makes for a key."""
+    if given[f"projection.{key}.type"] == "enum":
+        return given[f"projection.{key}.values"].split(",").__contains__
+    low, high = map(int, given[f"projection.{key}.range"].split(","))
+    step, digits = (int(given.get(f"projection.{key}.{name}", "1")) for name in ("interval", "digits"))
+    span = range(low, high + 1, step)
+    return lambda text: text.isdigit() and int(text) in span and text == f"{int(text):0{digits}}"
 
 
-def relation(table: Table, files: list[str], connection: duckdb.DuckDBPyConnection) -> str:
-    """SQL for the columns as the table declares them, NULL when no file has one."""
+def relation(table: Table, files: list[str], objects: str, connection: duckdb.DuckDBPyConnection) -> str:
+    """SQL for the columns as the table declares them, NULL when no file has one; partition keys are of `objects`."""
     if not files:
         return f"SELECT * FROM {athena._empty_relation(table)}"
     keys = table.get("PartitionKeys") or []
-    found = f"read_parquet({athena._sql_list(files)}, union_by_name = true, {athena._hive_options(keys)})"
-    stored = {row[0].lower() for row in connection.execute(f"DESCRIBE SELECT * FROM {found}").fetchall()}
-    columns = []
-    for column in [*table["StorageDescriptor"]["Columns"], *keys]:
-        name, kind = column["Name"], firehose._hive_to_duckdb_type(column["Type"])
-        value = f'"{name}"' if name.lower() in stored else "NULL"
-        columns.append(f'CAST({value} AS {kind}) AS "{name}"')
-    return f"SELECT {', '.join(columns)} FROM {found}"
+    read = f"read_parquet({athena._sql_list(files)}, union_by_name = true, hive_partitioning = false, filename = true)"
+    stored = {row[0].lower() for row in connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()}
+    columns = [
+        f'CAST({f"""stored."{name}" """ if name.lower() in stored else "NULL"} AS {kind}) AS "{name}"'
+        for name, kind in map(_typed, table["StorageDescriptor"]["Columns"])
+    ]
+    columns += [f'CAST(placed."{name}" AS {kind}) AS "{name}"' for name, kind in map(_typed, keys)]
+    return f'SELECT {", ".join(columns)} FROM {read} AS stored JOIN "{objects}" AS placed ON filename = file'
+
+
+def _typed(column: dict[str, str]) -> tuple[str, str]:
+    return column["Name"], firehose._hive_to_duckdb_type(column["Type"])
 
 
 def run(query: str, database: str) -> tuple[pa.Table, list[str], int]:

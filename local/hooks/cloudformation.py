@@ -58,6 +58,13 @@ def security_configuration(name: str, properties: Properties) -> str:
     return name
 
 
+# Kept by CloudFormation alone: the local cloud has neither a schema registry nor data quality.
+NAMED = {
+    "AWS::Glue::Registry": "Name",
+    "AWS::Glue::Schema": "DataFormat Name Registry SchemaDefinition",
+    "AWS::Glue::SchemaVersion": "Schema SchemaDefinition",
+    "AWS::Glue::DataQualityRuleset": "Name",
+}
 MISSING = {
     "AWS::EC2::FlowLog": Missing(
         flow_log,
@@ -78,6 +85,7 @@ MISSING = {
         lambda made: client("glue").delete_security_configuration(Name=made),
         "EncryptionConfiguration Name",
     ),
+    **{kind: Missing(lambda name, _: name, lambda made: None, replacing) for kind, replacing in NAMED.items()},
 }
 
 

@@ -110,7 +110,7 @@ def finish(run: Run, state: str, message: str) -> None:
         now = int(time.time())
         run.update(JobRunState=state, ErrorMessage=message[:4000], CompletedOn=now, LastModifiedOn=now)
         start_waiting(run["JobName"])
-    glue_triggers.job_ended(run)
+    glue_triggers.ended(run["Id"], run["JobName"], state)
 
 
 def batch_stop_job_run(_original: Handler) -> Handler:

@@ -2,9 +2,11 @@
 
 An EVENT trigger collects the events that EventBridge sends its workflow and fires at BatchSize of them, or BatchWindow
 seconds after the first. While the workflow runs (MaxConcurrentRuns times, once when it has none) events go on
-collecting for the next firing. A trigger works as created, and not while it is deactivated. Not here: triggers of
-other types, outside a workflow or of crawlers, which are refused; StopWorkflowRun, GetWorkflowRun (GetWorkflow has
-the last run), run properties.
+collecting for the next firing. A trigger works as created, and not while it is deactivated. Not here: triggers outside
+a workflow, which are refused; StopWorkflowRun, GetWorkflowRun (GetWorkflow has the last run), run properties.
+
+A run begins with the trigger that is no CONDITIONAL one; those fire, once a run, when jobs and crawlers of it end as
+their predicates say. StartWorkflowRun starts a SCHEDULED or ON_DEMAND workflow: no schedule does.
 """
 
 import contextvars
@@ -32,13 +34,15 @@ class Batch:
 
 
 batches: AccountRegionScopedDict = AccountRegionScopedDict()  # by workflow
-waited_for: dict[str, dict[str, Any]] = {}  # workflow runs by the id of each job run they wait for
+waited_for: dict[str, dict[str, Any]] = {}  # workflow runs by what they wait for: a job run's id, a crawler's name
+ended_as: dict[str, dict[str, str]] = {}  # by workflow run: how its jobs and crawlers ended, and what has fired
 
 
-def live_triggers(workflow: str) -> list[dict[str, Any]]:
-    """A workflow's triggers that are not deactivated."""
+def live_triggers(workflow: str, conditional: bool = False) -> list[dict[str, Any]]:
+    """A workflow's triggers that are not deactivated: those that begin a run, or the conditional ones."""
     found = [trigger for trigger in glue._triggers.values() if trigger["WorkflowName"] == workflow]
-    return [trigger for trigger in found if trigger["State"] != "DEACTIVATED" and workflow in glue._workflows]
+    live = [trigger for trigger in found if trigger["State"] != "DEACTIVATED" and workflow in glue._workflows]
+    return [trigger for trigger in live if (trigger["Type"] == "CONDITIONAL") == conditional]
 
 
 def notify_event(workflow: str, _event: dict[str, Any]) -> None:
@@ -83,33 +87,56 @@ def full(workflow: str, default: int = 0) -> bool:
 
 
 def start(workflow: str, triggers: list[dict[str, Any]]) -> str:
-    """Begin a workflow run with these triggers' jobs and return its id."""
+    """Begin a workflow run with these triggers and return its id."""
     with lock:
         create_run({"Name": workflow})
         run: dict[str, Any] = glue._workflow_runs[workflow][-1]
-        own = {"--WORKFLOW_NAME": workflow, "--WORKFLOW_RUN_ID": run["WorkflowRunId"]}
-        for trigger in triggers:
-            for action in trigger["Actions"]:
-                given = {"Arguments": action.get("Arguments", {}) | own, "TriggerName": trigger["Name"]}
-                status, _, body = glue._start_job_run(action | given)
-                run["Statistics"]["TotalActions"] += 1
-                if status < 300:
-                    run["Statistics"]["RunningActions"] += 1
-                    waited_for[json.loads(body)["JobRunId"]] = run
-                else:
-                    run["Statistics"]["FailedActions"] += 1
-        settle(run)
+        ended_as[run["WorkflowRunId"]] = {}
+        act(run, triggers)
     return str(run["WorkflowRunId"])
 
 
-def job_ended(job_run: dict[str, Any]) -> None:
-    """Count the end of a job run for the workflow run that waits for it."""
+def act(run: dict[str, Any], triggers: list[dict[str, Any]]) -> None:
+    """Start the jobs and crawlers of triggers for a workflow run, which ends when none is left."""
+    own = {"--WORKFLOW_NAME": run["Name"], "--WORKFLOW_RUN_ID": run["WorkflowRunId"]}
+    for trigger in triggers:
+        ended_as[run["WorkflowRunId"]][trigger["Name"]] = "FIRED"
+        for action in trigger["Actions"]:
+            if crawler := action.get("CrawlerName"):
+                status, _, body = glue._start_crawler({"Name": crawler})
+            else:
+                given = {"Arguments": action.get("Arguments", {}) | own, "TriggerName": trigger["Name"]}
+                status, _, body = glue._start_job_run(action | given)
+            run["Statistics"]["TotalActions"] += 1
+            if status < 300:
+                run["Statistics"]["RunningActions"] += 1
+                waited_for[crawler or json.loads(body)["JobRunId"]] = run
+            else:
+                run["Statistics"]["FailedActions"] += 1
+    settle(run)
+
+
+def ended(waited: str, name: str, state: str) -> None:
+    """A job run, by its id, or a crawler has ended: count it, and fire the triggers that waited for it."""
     with lock:
-        run = waited_for.pop(job_run["Id"], None)
+        run = waited_for.pop(waited, None)
         if run:
             run["Statistics"]["RunningActions"] -= 1
-            run["Statistics"][COUNTED.get(job_run["JobRunState"], "FailedActions")] += 1
-            settle(run)
+            run["Statistics"][COUNTED.get(state, "FailedActions")] += 1
+            known = ended_as[run["WorkflowRunId"]]
+            known[name] = state
+            waiting = live_triggers(run["Name"], conditional=True)
+            act(run, [each for each in waiting if each["Name"] not in known and met(each["Predicate"], known)])
+
+
+def met(predicate: dict[str, Any], known: dict[str, str]) -> bool:
+    """Whether jobs and crawlers have ended as a predicate says: all of its conditions, or with ANY one."""
+    wanted = {
+        each.get("JobName") or each["CrawlerName"]: each.get("State") or each["CrawlState"]
+        for each in predicate["Conditions"]
+    }
+    found = [known.get(name) == state for name, state in wanted.items()]
+    return any(found) if predicate.get("Logical") == "ANY" else all(found)
 
 
 def settle(run: dict[str, Any]) -> None:
@@ -135,17 +162,16 @@ def start_workflow_run(_original: Handler) -> Handler:
 def create_trigger(original: Handler) -> Handler:
     def call(data: dict[str, Any]) -> Answer:
         """CreateTrigger: refuse by name what would never fire here."""
-        of_jobs = all("JobName" in action for action in data["Actions"])
-        if data["Type"] == "EVENT" and data.get("WorkflowName") and of_jobs:
+        if data.get("WorkflowName"):
             return original(data)
-        reason = f"{data['Type']} trigger {data['Name']}: the local cloud has EVENT triggers of a workflow's jobs alone"
+        reason = f"{data['Type']} trigger {data['Name']}: the local cloud has triggers of workflows alone"
         return error_response_json("InvalidInputException", reason, 400)
 
     return call
 
 
 def install() -> None:
-    """Fire EVENT triggers and run workflows."""
+    """Fire triggers and run workflows."""
     global create_run
     create_run = glue._start_workflow_run
     swap(glue, "_start_workflow_run", start_workflow_run)

@@ -21,6 +21,11 @@ PROJECTION = {
     "projection.month.type": "integer", "projection.month.range": "1,12", "projection.month.digits": "2",
     "storage.location.template": "s3://athena-data/flights/year=${year}/month=${month}/",
 }  # fmt: skip
+BY_STATION = {
+    **{name: value for name, value in PROJECTION.items() if name.startswith("projection")},
+    "projection.station.type": "enum", "projection.station.values": "EWR,JFK",
+    "storage.location.template": "s3://athena-data/hours/${station}/${year}/${month}/",
+}  # fmt: skip
 Ask = Callable[..., Any]
 
 
@@ -52,6 +57,10 @@ def sizes(client: Callable[[str], Any]) -> dict[str, int]:
         "flights/year=2013/month=3/not-two-digits.parquet": month(7),
         "flights/year=2015/month=01/out-of-range.parquet": month(8),
         "flights/year=2013/month=01/_hidden.parquet": month(9),
+        "hours/EWR/2013/01/a.parquet": parquet(temp=[1.5, 2.5]),
+        "hours/JFK/2013/01/a.parquet": parquet(temp=[3.5]),
+        "hours/JFK/2013/02/a.parquet": parquet(temp=[4.5]),
+        "hours/LGA/2013/01/not-listed.parquet": parquet(temp=[5.5]),
         "days/a.parquet": parquet(n=[2]),
         "wide/a.parquet": parquet(**{f"c{i}": [j * i for j in range(30_000)] for i in range(30)}),
     }
@@ -68,6 +77,7 @@ def sizes(client: Callable[[str], Any]) -> dict[str, int]:
             "Parameters": {"classification": kind, **parameters}})  # fmt: skip
 
     table("flights", COLUMNS, "year int", "month int", **PROJECTION)
+    table("hours", [("temp", "double")], "station string", "year int", "month int", **BY_STATION)
     table("days", [("n", "bigint")])
     table("csv", COLUMNS, kind="csv")
     table("registered", COLUMNS, "year int")
@@ -122,6 +132,31 @@ def test_projected_partitions(rows: Callable[[str], Any], ask: Ask, sizes: dict[
         assert rows(f"WITH t AS (SELECT * FROM lake.flights f WHERE {where}) SELECT sum(id) FROM t") == [["15"]]  # noqa: S608
     seen = [f"flights/year=2013/month={name}.parquet" for name in ("01/a", "02/a", "02/b")]
     assert ask(count)["Statistics"]["DataScannedInBytes"] == sum(sizes[key] for key in seen)
+
+
+@pytest.mark.requirement("cat-part-device")
+def test_layouts_without_names_of_keys(rows: Callable[[str], Any]) -> None:
+    """Folders are the values of the template's keys, texts of those listed and numbers within their range."""
+    query = "SELECT station, month, sum(temp) FROM hours GROUP BY 1, 2 ORDER BY 1, 2"
+    assert rows(query) == [["EWR", "1", "4.0"], ["JFK", "1", "3.5"], ["JFK", "2", "4.5"]]
+
+
+@pytest.mark.parametrize(
+    ("where", "read"),
+    [
+        ("station = 'JFK'", ["JFK/2013/01", "JFK/2013/02"]),
+        ("h.station = 'JFK' AND month > 1 AND temp > 0", ["JFK/2013/02"]),
+        ("station IN ('EWR') AND year = 2013", ["EWR/2013/01"]),
+        ("station = 'LGA'", []),
+        ("station = 'EWR' OR temp > 4", ["EWR/2013/01", "JFK/2013/01", "JFK/2013/02"]),
+    ],
+)
+def test_pruned_partitions_are_not_read(ask: Ask, sizes: dict[str, int], where: str, read: list[str]) -> None:
+    """What WHERE says of partition keys alone leaves the objects that are scanned."""
+    execution = ask(f"SELECT count(*) FROM hours h WHERE {where}")  # noqa: S608
+    assert execution["Status"]["State"] == "SUCCEEDED", execution["Status"]
+    expected = sum(sizes[f"hours/{place}/a.parquet"] for place in read)
+    assert execution["Statistics"]["DataScannedInBytes"] == expected
 
 
 def test_trino_sql(rows: Callable[[str], Any]) -> None:
@@ -187,7 +222,7 @@ def test_thirty_thousand_rows(client: Callable[[str], Any], ask: Ask) -> None:
         ("SELECT * FROM csv", "NOT_SUPPORTED: csv: a format but Parquet is not in the local cloud"),
         ("SELECT * FROM registered", "NOT_SUPPORTED: registered: a partition key but projected integers"),
         ("SELECT * FROM dated", "NOT_SUPPORTED: dated: a partition key but projected integers"),
-        ("SELECT * FROM other", "NOT_SUPPORTED: other: a layout but key=value folders"),
+        ("SELECT * FROM other", "NOT_SUPPORTED: other: a layout but one folder a key"),
         ("SHOW PARTITIONS flights", "NOT_SUPPORTED: SHOW PARTITIONS is not in the local cloud"),
         ("DROP TABLE flights", "NOT_SUPPORTED: DROP TABLE is not in the local cloud"),
         ("UNLOAD (SELECT 1) TO 's3://a/' WITH (format = 'PARQUET')", "NOT_SUPPORTED: UNLOAD is not in the local cloud"),

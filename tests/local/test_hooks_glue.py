@@ -203,21 +203,10 @@ def test_event_trigger_batches(client: Callable[[str], Any], glue: Any) -> None:
     assert f"--WORKFLOW_NAME flow --WORKFLOW_RUN_ID {manual}" in output(client, started["Id"])
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"Type": "CONDITIONAL"}, "CONDITIONAL trigger other: the local cloud has"),
-        (
-            {"Actions": [{"CrawlerName": "c"}]},
-            "EVENT trigger other: the local cloud has EVENT triggers of a workflow's jobs alone",
-        ),
-    ],
-)
-def test_refuses_triggers_that_would_not_fire(glue: Any, change: dict[str, Any], message: str) -> None:
+def test_refuses_triggers_that_would_not_fire(glue: Any) -> None:
     """What this local cloud doesn't do fails by its name."""
-    trigger = {"Name": "other", "WorkflowName": "flow", "Type": "EVENT", "Actions": [{"JobName": "quick.py"}]}
-    with pytest.raises(ClientError, match=message):
-        glue.create_trigger(**trigger | change)
+    with pytest.raises(ClientError, match="CONDITIONAL trigger other: the local cloud has triggers of workflows alone"):
+        glue.create_trigger(Name="other", Type="CONDITIONAL", Actions=[{"JobName": "quick.py"}])
 
 
 def test_refuses_jobs_that_would_not_run(glue: Any) -> None:
