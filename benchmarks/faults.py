@@ -116,6 +116,7 @@ def carry_out(run: Run) -> accounting.Accounting:
     run.found["redriven"] = land(run)
     killed = killing.result()
     run.show("the Spark job was killed after its first file")
+    start_again(run, killed)
     account = settled(run, killed)
     run.found["seconds"] = round(time.monotonic() - started, 1)
     return account
@@ -208,6 +209,12 @@ def marked(run: Run) -> set[str]:
     """The failed deliveries that were redriven."""
     marks = run.platform.keys("RawBucketName", "redriven/errors/")
     return {key.removeprefix("redriven/") for key in marks}
+
+
+def start_again(run: Run, killed: float) -> None:
+    """Start the job's workflow, as people who are told of the failure do, unless a later event has."""
+    if not ingest.job_runs(run.platform, killed):
+        run.platform.client("glue").start_workflow_run(Name=run.platform.outputs["GlueWorkflowName"])
 
 
 def settled(run: Run, killed: float) -> accounting.Accounting:

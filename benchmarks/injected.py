@@ -270,9 +270,10 @@ def kill_job(cloud: Cloud, platform: Platform) -> float:
         run, groups = wait_for("Glue trigger", f"a run of {name}", driver, seconds=JOB_START_SECONDS)
         before = files(curated)
         while killed is None and any(map(alive, groups)):
-            time.sleep(0.005)
+            looked = time.monotonic()
             if not files(curated) <= before:
                 killed = ingest.now()
+            time.sleep(max(0.005, time.monotonic() - looked) if killed is None else 0)
     for group in groups:
         os.killpg(group, signal.SIGKILL)
 
