@@ -12,8 +12,8 @@ NOT_EMULATED = (
     "parallel batches come one after the other, and a reshard's new shards do not wait for the old.",
     "Firehose delivers early once its stream has been read to the end; AWS waits for the whole buffering interval.",
     "Scheduled jobs wait for their time, and no schedule starts a Glue job: the demo starts the drift monitor itself.",
-    "S3 lifecycle rules, access logging and ownership are not stored; instance types, quotas and prices have no "
-    "effect; an alarm sees its metric under any dimensions.",
+    "S3 lifecycle rules, access logging and ownership are not stored, nor a table's expiry and recovery; instance "
+    "types, quotas and prices have no effect; an alarm sees its metric under any dimensions.",
     "What a request asks beyond what the stacks use is refused by name rather than ignored: several variants, traffic "
     "shifting, data capture by the endpoint itself, Glue triggers but for a workflow's events, Athena's DDL.",
 )

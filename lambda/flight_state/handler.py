@@ -38,16 +38,16 @@ class FlightBatch(BatchProcessor):
     def process(self) -> list[tuple[Any, ...]]:
         """Read each record, then write; a record whose state is not written has failed."""
         outcomes = super().process()
-        read = [(raw, told) for outcome, told, raw in outcomes if outcome == "success"]
-        done = write([told.state for _, told in read if told])
-        for raw, told in read:
+        readable = [(raw, told) for outcome, told, raw in outcomes if outcome == "success"]
+        done = write([told.state for _, told in readable if told])
+        for raw, told in readable:
             if told and (error := done.unwritten.get(told.state.event_id)):
                 self.success_messages.remove(raw)
                 self.failure_handler(told.record, (type(error), error, None))
         for name, count in (
             ("Written", done.written),
             ("Stale", done.stale),
-            ("Rejected", sum(told is None for _, told in read)),
+            ("Rejected", sum(told is None for _, told in readable)),
             ("Failed", len(self.fail_messages)),
         ):
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)

@@ -12,7 +12,7 @@ from logic import State
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 MOST_WRITES = 100
-# A write that stalls takes ten seconds at most; Lambda tries the batch again after that.
+# A write that stalls takes 15 seconds and the waits between; Lambda tries the batch again after that.
 _CONFIG = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3})
 # Equal versions are the same record: writing one again changes nothing, and spares a batch that is retried a refusal.
 _NOT_OLDER = "attribute_not_exists(event_id) OR version <= :version"
