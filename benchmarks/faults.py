@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,7 @@ class Run:
     size: Size
     folder: Path
     show: Show
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))  # its work ends with the cloud
     platform: Platform = field(init=False)
     found: dict[str, Any] = field(default_factory=dict)
 
@@ -110,8 +112,10 @@ def carry_out(run: Run) -> accounting.Accounting:
     run.folder.mkdir(parents=True)
     start_and_deploy(run)
     started = time.monotonic()
-    killed = replay(run)
+    killing = replay(run)
     run.found["redriven"] = land(run)
+    killed = killing.result()
+    run.show("the Spark job was killed after its first file")
     account = settled(run, killed)
     run.found["seconds"] = round(time.monotonic() - started, 1)
     return account
@@ -131,10 +135,10 @@ def start_and_deploy(run: Run) -> None:
     run.show(f"deployed {', '.join(LAYERS)} at {run.cloud.endpoint}")
 
 
-def replay(run: Run) -> float:
+def replay(run: Run) -> Future[float]:
     """Send every flight while the stream throttles, the transform crashes, cloud, sender and Spark job are stopped.
 
-    Returns when the job was killed.
+    Returns what gives the time when the job is killed: it starts when flights have landed, whatever else is going on.
     """
     flights = len(run.size.flights())
     wire, crashing = Wire(run.cloud, SEED), CrashingFunction(run.platform, run.folder / "crashes")
@@ -152,11 +156,10 @@ def replay(run: Run) -> float:
         wire.release()  # Kinesis takes the records of a producer that is not there any more to write them down
         run.show("killed the producer; it goes on from its ledger")
         with run.command(*options, "--resume", AWS_ENDPOINT_URL_KINESIS=url) as process:
-            killed = kill_job(run.cloud, run.platform)
-            run.show("killed the Spark job after its first file")
+            killing = run.pool.submit(kill_job, run.cloud, run.platform)
             run.found["resumed"] = run.summary(process)["sent"]
     run.found |= {"crashes": crashing.crashed, "wire": wire.counts}
-    return killed
+    return killing
 
 
 def restart(run: Run, wire: Wire, process: Process) -> None:

@@ -30,7 +30,7 @@ from local.cloud import Cloud
 
 THROTTLED_CALLS, LOST_ANSWERS = 5, 20  # one in so many PutRecords calls
 THROTTLED = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded, on purpose"}
-JOB_START_SECONDS, JOB_SECONDS = 180, 600
+JOB_START_SECONDS = 300
 
 
 @dataclass
@@ -255,23 +255,25 @@ def kill_job(cloud: Cloud, platform: Platform) -> float:
     """SIGKILL the curating job's Spark driver once its first file is in S3; returns when, in whole seconds since 1970.
 
     Its watermark follows half a second later: S3 is watched where the local cloud keeps its files, which takes no call.
+    A run that ends without having written anything is let go, and the next is watched.
     """
     glue, name = platform.client("glue"), platform.outputs["GlueJobName"]
-
-    def running() -> dict[str, Any] | None:
-        runs = glue.get_job_runs(JobName=name)["JobRuns"]
-        return next((run for run in runs if run["JobRunState"] == "RUNNING"), None)
-
-    run = wait_for("Glue trigger", f"a run of {name}", running, seconds=JOB_START_SECONDS)["Id"]
-    driver = wait_for("Glue job", f"the driver of {run}", lambda: processes(f"/jobs/glue/{run}/") or None, seconds=60)
     curated = cloud.state / "s3" / cloud.target()[0] / platform.outputs["CuratedBucketName"]
-    before, deadline = files(curated), time.monotonic() + JOB_SECONDS
-    while files(curated) <= before:
-        if time.monotonic() > deadline:
-            raise LinkBrokenError("Glue job", f"{run} has written nothing in {JOB_SECONDS} s")
-        time.sleep(0.005)
-    killed = ingest.now()
-    for group in driver:
+
+    def driver() -> tuple[str, list[int]] | None:
+        runs = [run["Id"] for run in glue.get_job_runs(JobName=name)["JobRuns"] if run["JobRunState"] == "RUNNING"]
+        groups = processes(f"/jobs/glue/{runs[0]}/") if runs else []
+        return (runs[0], groups) if groups else None
+
+    killed = None
+    while killed is None:
+        run, groups = wait_for("Glue trigger", f"a run of {name}", driver, seconds=JOB_START_SECONDS)
+        before = files(curated)
+        while killed is None and any(map(alive, groups)):
+            time.sleep(0.005)
+            if not files(curated) <= before:
+                killed = ingest.now()
+    for group in groups:
         os.killpg(group, signal.SIGKILL)
 
     def ended() -> str | None:
@@ -281,6 +283,15 @@ def kill_job(cloud: Cloud, platform: Platform) -> float:
     if (state := wait_for("Glue job", f"the end of {run}", ended, seconds=60)) != "FAILED":
         raise LinkBrokenError("Glue job", f"{run} was killed too late: it {state}")
     return killed
+
+
+def alive(group: int) -> bool:
+    """Whether a process group has a process."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def files(folder: Path) -> set[Path]:

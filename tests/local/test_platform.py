@@ -354,5 +354,5 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     printed, _ = demo.communicate(timeout=60)
     assert demo.returncode == 130
     assert "nothing is left running" in printed
-    commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    commands = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(tmp_path) not in commands
