@@ -13,12 +13,12 @@ from botocore.config import Config
 
 JSON_LINES = "application/jsonlines"
 
-# Three attempts within 20 s of the function's minute: what outlasts them, Lambda tries again with the whole batch.
+# Three attempts take 36 s of the function's minute at most; what outlasts them, Lambda tries again with the batch.
 runtime = boto3.client(
     "sagemaker-runtime",
     config=Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}),
 )
-scores = boto3.resource("dynamodb")
+dynamodb = boto3.resource("dynamodb")
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -59,10 +59,8 @@ def _ask(departures: list[logic.Departure]) -> tuple[list[float], str]:
 
 def _keep(departures: list[logic.Departure], probabilities: list[float], variant: str) -> None:
     expires_at = int(time.time()) + int(os.environ["KEEP_DAYS"]) * 86_400
-    with scores.Table(os.environ["TABLE_NAME"]).batch_writer(overwrite_by_pkeys=["event_id"]) as batch:
+    with dynamodb.Table(os.environ["TABLE_NAME"]).batch_writer(overwrite_by_pkeys=["event_id"]) as batch:
         for departure, probability in zip(departures, probabilities, strict=True):
-            item = {name: departure[name] for name in ("event_id", "scheduled", "carrier", "origin", "dest")}
-            batch.put_item(
-                Item=item
-                | {"late_probability": Decimal(str(probability)), "variant": variant, "expires_at": expires_at}
-            )
+            flight = {name: departure[name] for name in ("event_id", "scheduled", "carrier", "origin", "dest")}
+            score = {"late_probability": Decimal(str(probability)), "variant": variant, "expires_at": expires_at}
+            batch.put_item(Item=flight | score)

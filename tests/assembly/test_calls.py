@@ -16,6 +16,8 @@ ROLES = {  # layer -> the start of a policy's name, and an action that its role 
     "streaming": ("FlightsDeliveryTransformRole", "s3:PutObject"),
     "flight-state": ("UpdateRole", "dynamodb:PutItem"),
     "serving": ("PredictRole", "sagemaker:InvokeEndpoint"),
+    "stream-scoring": ("ScoreRole", "dynamodb:BatchWriteItem"),
+    "real-time": ("PostprocessRole", "sns:Publish"),
     "monitoring": ("JobRole", "sagemaker:DescribeEndpointConfig"),
     "training": ("EmptyGroupRole", "sagemaker:ListModelPackages"),
     "catalog-etl": ("JobRole", "s3:DeleteObject"),

@@ -117,11 +117,3 @@ def test_the_tables_declare_what_the_jobs_write(assembly: Assembly) -> None:
             for table in tables
         }
         assert columns == declared
-
-
-def test_what_only_departure_tells_is_in_no_training_row(assembly: Assembly) -> None:
-    for _, name, job in jobs(assembly):
-        if name.startswith("Prepare"):
-            flow = json.dumps(job["DefaultArguments"]["--flow"])
-            for column in ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"):
-                assert column in flow.split("drop_fields")[1]
