@@ -139,7 +139,7 @@ def start_and_deploy(run: Run) -> None:
 def replay(run: Run) -> Future[float]:
     """Send every flight while the stream throttles, the transform crashes, cloud, sender and Spark job are stopped.
 
-    Returns what gives the time when the job is killed: it starts when flights have landed, whatever else is going on.
+    Returns the future of when the job was killed: it is once it writes, whatever else goes on.
     """
     flights = len(run.size.flights())
     wire, crashing = Wire(run.cloud, SEED), CrashingFunction(run.platform, run.folder / "crashes")
@@ -150,7 +150,7 @@ def replay(run: Run) -> Future[float]:
             with crashing.deployed():
                 wire.wait_until_held(lambda: process.poll() is None)
                 crashing.wait_until_crashed()
-            run.show(f"the transform has crashed {crashing.plan} times on its first two batches of {crashing.crashed}")
+            run.show(f"the transform has crashed {sum(crashing.plan)} times on its first two batches")
             restart(run, wire, process)
             wire.hold(2 * flights // 3)
             wire.wait_until_held(lambda: process.poll() is None)
