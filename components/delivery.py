@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from aws_cdk import Duration, Size
 from aws_cdk import aws_glue as glue
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_kms as kms
@@ -12,15 +11,20 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from components.base import Deployment
+from components.delivery_role import DeliveryRole
 from components.findings import explain
 from components.function import Function
 from components.log_group import LogGroup
 from components.parquet_table import DayPartitionedTable
-from components.permissions import allow, before, put_objects, read_objects, use_key, write_objects
-from components.role import ServiceRole
+from components.permissions import allow, before, put_objects, use_key
 
 # Under the raw bucket: each record as it came, by the hour of its arrival, and what Firehose could not deliver.
 SOURCE_PREFIX, ERRORS_PREFIX = "source/", "errors/"
+_BY_DAY = "/".join(f"{unit}=!{{partitionKeyFromLambda:{unit}}}" for unit in ("year", "month", "day"))
+_BY_HOUR = "/".join(
+    f"{unit}=!{{timestamp:{letters}}}"
+    for unit, letters in (("year", "yyyy"), ("month", "MM"), ("day", "dd"), ("hour", "HH"))
+)
 
 
 class Delivery(Construct):
@@ -49,6 +53,68 @@ class Delivery(Construct):
         buffer_interval: Duration,
     ) -> None:
         super().__init__(scope, construct_id)
+        self.table = DayPartitionedTable(
+            self,
+            "Raw",
+            database=database,
+            bucket=raw,
+            prefix=prefix,
+            table_name=f"{contract}_raw",
+            columns=columns,
+            description=f"Events of {contract} as they arrived, valid and possibly repeated",
+        )
+        transform = self._transform(deployment, key, quarantine, contract, prefix)
+        errors = LogGroup(self, "Errors", deployment, key=key)
+        written = (prefix, f"{SOURCE_PREFIX}{prefix}", f"{ERRORS_PREFIX}{prefix}")
+        role = DeliveryRole(self, "Role", key=key, stream=stream, bucket=raw, prefixes=written, errors=errors)
+        allow(role, ["lambda:InvokeFunction", "lambda:GetFunctionConfiguration"], transform.function_arn)
+        role.convert_by(self.table)
+        fixed = role.without_policy_updates()
+        both = {  # of what is delivered and of the backup
+            "encryption_key": key,
+            "error_output_prefix": f"{ERRORS_PREFIX}{prefix}!{{firehose:error-output-type}}/",
+            "buffering_size": buffer_size,
+            "buffering_interval": buffer_interval,
+            "logging_config": firehose.EnableLogging(errors),
+        }
+        delivery = firehose.DeliveryStream(
+            self,
+            "Stream",
+            source=firehose.KinesisStreamSource(stream),
+            role=fixed,
+            destination=firehose.S3Bucket(
+                raw,
+                role=fixed,
+                data_output_prefix=f"{prefix}{_BY_DAY}/",
+                dynamic_partitioning=firehose.DynamicPartitioningProps(enabled=True),
+                processors=[
+                    firehose.LambdaFunctionProcessor(
+                        transform, buffer_size=Size.mebibytes(1), buffer_interval=Duration.seconds(60), retries=3
+                    )
+                ],
+                data_format_conversion=firehose.DataFormatConversionProps(
+                    schema_configuration=firehose.SchemaConfiguration.from_cfn_table(self.table.node.default_child),
+                    input_format=firehose.InputFormat.OPENX_JSON,
+                    output_format=firehose.OutputFormat.PARQUET,  # with Snappy, its default
+                ),
+                s3_backup=firehose.DestinationS3BackupProps(
+                    bucket=raw,
+                    mode=firehose.BackupMode.ALL,
+                    data_output_prefix=f"{SOURCE_PREFIX}{prefix}{_BY_HOUR}/",
+                    **both,
+                ),
+                **both,
+            ),
+        )
+        before(role, delivery)
+        explain(
+            delivery, "KDF1", "the records are encrypted in the stream it reads; Firehose takes no key of its own then"
+        )
+        self.name = delivery.delivery_stream_name
+
+    def _transform(
+        self, deployment: Deployment, key: kms.IKey, quarantine: s3.IBucket, contract: str, prefix: str
+    ) -> Function:
         transform = Function(
             self,
             "Transform",
@@ -67,97 +133,4 @@ class Delivery(Construct):
         )
         put_objects(transform.permissions, quarantine, prefix)
         use_key(transform.permissions, key)
-        self.table = DayPartitionedTable(
-            self,
-            "Raw",
-            database=database,
-            bucket=raw,
-            prefix=prefix,
-            table_name=f"{contract}_raw",
-            columns=columns,
-            description=f"Events of {contract} as they arrived, valid and possibly repeated",
-        )
-        errors = LogGroup(self, "Errors", deployment, key=key)
-        role = self._role(key, stream, raw, prefix, transform, errors)
-        by_day = "/".join(f"{unit}=!{{partitionKeyFromLambda:{unit}}}" for unit in ("year", "month", "day"))
-        by_hour = "/".join(
-            f"{unit}=!{{timestamp:{letters}}}"
-            for unit, letters in (("year", "yyyy"), ("month", "MM"), ("day", "dd"), ("hour", "HH"))
-        )
-        fixed = role.without_policy_updates()
-        delivery = firehose.DeliveryStream(
-            self,
-            "Stream",
-            source=firehose.KinesisStreamSource(stream),
-            role=fixed,
-            destination=firehose.S3Bucket(
-                raw,
-                role=fixed,
-                encryption_key=key,
-                data_output_prefix=f"{prefix}{by_day}/",
-                error_output_prefix=f"{ERRORS_PREFIX}{prefix}!{{firehose:error-output-type}}/",
-                buffering_size=buffer_size,
-                buffering_interval=buffer_interval,
-                dynamic_partitioning=firehose.DynamicPartitioningProps(enabled=True),
-                processors=[
-                    firehose.LambdaFunctionProcessor(
-                        transform,
-                        buffer_size=Size.mebibytes(1),
-                        buffer_interval=Duration.seconds(60),
-                        retries=3,
-                    )
-                ],
-                data_format_conversion=firehose.DataFormatConversionProps(
-                    schema_configuration=firehose.SchemaConfiguration.from_cfn_table(self.table.node.default_child),
-                    input_format=firehose.InputFormat.OPENX_JSON,
-                    output_format=firehose.OutputFormat.PARQUET,  # with Snappy, its default
-                ),
-                s3_backup=firehose.DestinationS3BackupProps(
-                    bucket=raw,
-                    mode=firehose.BackupMode.ALL,
-                    encryption_key=key,
-                    data_output_prefix=f"{SOURCE_PREFIX}{prefix}{by_hour}/",
-                    error_output_prefix=f"{ERRORS_PREFIX}{prefix}!{{firehose:error-output-type}}/",
-                    buffering_size=buffer_size,
-                    buffering_interval=buffer_interval,
-                    logging_config=firehose.EnableLogging(errors),
-                ),
-                logging_config=firehose.EnableLogging(errors),
-            ),
-        )
-        before(role, delivery)
-        explain(
-            delivery,
-            "KDF1",
-            "the records are encrypted in the stream it reads; Firehose takes no key of its own then",
-        )
-        self.name = delivery.delivery_stream_name
-
-    def _role(
-        self,
-        key: kms.IKey,
-        stream: kinesis.IStream,
-        raw: s3.IBucket,
-        prefix: str,
-        transform: Function,
-        errors: LogGroup,
-    ) -> iam.Role:
-        """What Firehose asks of each: https://docs.aws.amazon.com/firehose/latest/dev/controlling-access.html."""
-        role = ServiceRole(self, "Role", "firehose")
-        written = (prefix, f"{SOURCE_PREFIX}{prefix}", f"{ERRORS_PREFIX}{prefix}")
-        read_objects(role, raw, *written)
-        write_objects(role, raw, *written)
-        use_key(role, key)
-        allow(role, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], raw.bucket_arn)
-        reads = ["kinesis:DescribeStream", "kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:ListShards"]
-        allow(role, reads, stream.stream_arn)
-        allow(role, ["lambda:InvokeFunction", "lambda:GetFunctionConfiguration"], transform.function_arn)
-        allow(
-            role,
-            ["glue:GetTable", "glue:GetTableVersion", "glue:GetTableVersions"],
-            self.table.table_arn,
-            self.table.database.database_arn,
-            self.table.stack.format_arn(service="glue", resource="catalog"),
-        )
-        allow(role, ["logs:PutLogEvents"], errors.log_group_arn)
-        return role
+        return transform

@@ -8,7 +8,8 @@ Inputs      a KMS key, the delays stream, the curated bucket, the catalogue data
             of OpenSearch, or a cluster or workgroup of Redshift, that is there already: neither is cheap.
 Outputs     `table` (S3 only), `name`.
 Costs       nothing idle; Firehose $0.029 a GB, $0.018 more for Parquet.
-Copy        this file, components/{base,delivery_role,findings,layout,log_group,parquet_table,permissions,role}.py and schemas.
+Copy        this file, components/{base,delivery_role,findings,layout,log_group,parquet_table,permissions,
+            role}.py and schemas.
 """
 
 from collections.abc import Mapping

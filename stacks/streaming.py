@@ -9,8 +9,8 @@ Inputs      a KMS key, the raw and quarantine buckets, the catalogue database.
 Outputs     `stream` and `table` of flights, `weather_stream` and `weather_table`.
 Costs       a provisioned shard $0.36 a day, an on-demand stream $0.96; Firehose $0.029 a GB and $0.018 a GB for
             Parquet; Lambda by use.
-Copy        this file, components/{base,delivery,findings,function,layout,log_group,parquet_table,permissions,
-            role,stream}.py, schemas, lambda/records_transform and build/vendored/records_transform.
+Copy        this file, components/{base,delivery,delivery_role,findings,function,layout,log_group,parquet_table,
+            permissions,role,stream}.py, schemas, lambda/records_transform and build/vendored/records_transform.
 """
 
 from typing import Literal

@@ -26,7 +26,7 @@ def jobs(assembly: Assembly) -> Iterator[tuple[Stack, str, dict[str, Any]]]:
 @pytest.mark.requirement("etl-glue-etl", "etl-serverless-spark")
 def test_every_job_is_bounded_and_encrypted(assembly: Assembly) -> None:
     found = list(jobs(assembly))
-    assert len(found) == 3 * (1 + 7)  # curation's, and those of etl-jobs
+    assert len(found) == 3 * (1 + 1 + 7)  # curation's, the catalogue's, and those of etl-jobs
     for stack, name, job in found:
         assert float(job["GlueVersion"]) >= 5.0
         assert (job["WorkerType"], job["ExecutionProperty"]) == ("G.1X", {"MaxConcurrentRuns": 1}), name
