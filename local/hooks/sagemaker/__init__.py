@@ -6,19 +6,7 @@ State is in memory alone: a restarted local cloud has no endpoints, jobs or mode
 from collections.abc import Callable
 
 from local.hooks import swap
-from local.hooks.sagemaker import (
-    api,
-    authorization,
-    cloudformation,
-    containers,
-    endpoints,
-    jobs,
-    pipelines,
-    registry,
-    store,
-)
-
-__all__ = ["install", "jobs", "pipelines", "registry"]  # these modules register their operations
+from local.hooks.sagemaker import api, authorization, cloudformation, containers, endpoints, store
 
 
 def reset() -> None:
@@ -32,6 +20,8 @@ def install() -> None:
     """Route SageMaker's requests here, register its resource types, and take part in the emulator's reset."""
     from ministack import app
     from ministack.core import router
+
+    from local.hooks.sagemaker import jobs, pipelines, registry  # noqa: F401 (they register their operations)
 
     def with_ours(original: Callable[[], None]) -> Callable[[], None]:
         def both() -> None:
