@@ -7,7 +7,7 @@ logging, ownership and tags.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
@@ -98,6 +98,11 @@ def bucket_encryption(name: str, encryption: Properties) -> None:
             client("s3").put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": rules})
 
 
+def topic_key(arn: str, key: str) -> None:
+    """By which its messages are encrypted."""
+    client("sns").set_topic_attributes(TopicArn=arn, AttributeName="KmsMasterKeyId", AttributeValue=key)
+
+
 def build_logs(name: str, logs: Properties) -> None:
     """Into the project's record: MiniStack's API has no place for it."""
     from ministack.services import codebuild
@@ -106,30 +111,21 @@ def build_logs(name: str, logs: Properties) -> None:
     codebuild._projects[name]["logsConfig"] = _codebuild_cfn_to_api(logs)
 
 
-# A type, a property it loses, and what sets it, given the physical id and the value; Fn::GetAtt knows it too.
-LOST: tuple[tuple[str, str, Callable[[str, Any], object]], ...] = (
-    ("AWS::S3::Bucket", "BucketEncryption", bucket_encryption),
-    # CDK's function that empties buckets touches only those with its tag.
-    (
-        "AWS::S3::Bucket",
-        "Tags",
-        lambda name, tags: client("s3").put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags}),
-    ),
-    (
-        "AWS::Kinesis::Stream",
-        "StreamEncryption",
-        lambda name, encryption: client("kinesis").start_stream_encryption(StreamName=name, **encryption),
-    ),
-    (
-        "AWS::SNS::Topic",
-        "KmsMasterKeyId",
-        lambda arn, key: client("sns").set_topic_attributes(
-            TopicArn=arn, AttributeName="KmsMasterKeyId", AttributeValue=key
-        ),
-    ),
-    ("AWS::CodeBuild::Project", "LogsConfig", build_logs),
-    ("AWS::EC2::VPC", "CidrBlock", lambda name, value: None),
-)
+# By type, the properties it loses and what sets each, given the physical id and the value; Fn::GetAtt knows it too.
+LOST: dict[str, dict[str, Callable[[str, Any], object]]] = {
+    "AWS::S3::Bucket": {
+        "BucketEncryption": bucket_encryption,
+        # CDK's function that empties buckets touches only those with its tag.
+        "Tags": lambda name, tags: client("s3").put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags}),
+    },
+    "AWS::Kinesis::Stream": {
+        "StreamEncryption": lambda name, how: client("kinesis").start_stream_encryption(StreamName=name, **how),
+    },
+    "AWS::SNS::Topic": {"KmsMasterKeyId": topic_key},
+    "AWS::CodeBuild::Project": {"LogsConfig": build_logs},
+    "AWS::EC2::VPC": {"CidrBlock": lambda name, value: None},
+}
+on_worker = {*LOST}  # the types whose work waits for this server, and those added to them
 GLUE_JOB: Properties = {"ExecutionProperty": {"MaxConcurrentRuns": 1}, "JobRunQueuingEnabled": False}
 GLUE_TRIGGER: Properties = {"EventBatchingCondition": {}}
 
@@ -139,15 +135,10 @@ def install() -> None:
     from ministack.services import cloudformation, glue
     from ministack.services.cloudformation import provisioners, stacks
 
-    handlers = provisioners._RESOURCE_HANDLERS
     for kind, entry in MISSING.items():
-        if kind in handlers:
-            raise RuntimeError(f"MiniStack has {kind} now: delete the hook's own in {__file__}.")
-        handlers[kind] = handler(entry)
-        provisioners._REPLACING_PROPERTIES[kind] = tuple(entry.replacing.split())
-    for kind, name, put in LOST:
-        swap(handlers, kind, partial(restoring, name, put))
-    on_worker = {*MISSING, *(kind for kind, _, _ in LOST)}
+        add_type(kind, handler(entry), entry.replacing.split())
+    for kind, properties in LOST.items():
+        swap(provisioners._RESOURCE_HANDLERS, kind, partial(restoring, properties))
     swap(stacks, "_runs_on_worker_thread", lambda original: lambda kind: kind in on_worker or original(kind))
     swap(provisioners, "_GLUE_JOB_DEFAULTS", lambda known: known | GLUE_JOB)
     swap(provisioners, "_GLUE_TRIGGER_DEFAULTS", lambda known: known | GLUE_TRIGGER)
@@ -156,6 +147,17 @@ def install() -> None:
     for name in ("_create_trigger", "_update_trigger"):
         swap(glue, name, lambda original: keeping(original, glue._triggers, GLUE_TRIGGER))
     swap(cloudformation, "handle_request", answering_when_settled)
+
+
+def add_type(kind: str, handlers: dict[str, Any], replacing: Iterable[str]) -> None:
+    """Register a type, which runs on worker threads. Raises RuntimeError when MiniStack has it."""
+    from ministack.services.cloudformation import provisioners
+
+    if kind in provisioners._RESOURCE_HANDLERS:
+        raise RuntimeError(f"MiniStack has {kind} now: delete the hook's own that registers it.")
+    provisioners._RESOURCE_HANDLERS[kind] = handlers
+    provisioners._REPLACING_PROPERTIES[kind] = tuple(replacing)
+    on_worker.add(kind)
 
 
 def handler(entry: Missing) -> dict[str, Any]:
@@ -172,14 +174,14 @@ def handler(entry: Missing) -> dict[str, Any]:
     return {"create": create, "update": update, "delete": lambda made, _properties: entry.delete(made)}
 
 
-def restoring(name: str, put: Callable[[str, Any], object], handler: dict[str, Any]) -> dict[str, Any]:
-    """A handler that also sets the property that MiniStack's own loses."""
+def restoring(lost: dict[str, Callable[[str, Any], object]], handler: dict[str, Any]) -> dict[str, Any]:
+    """A handler that also sets the properties that MiniStack's own loses."""
 
     def restored(made: Made, properties: Properties) -> Made:
-        if name not in properties:
-            return made
-        put(made[0], properties[name])
-        return made[0], made[1] | {name: properties[name]}
+        given = {name: properties[name] for name in lost if name in properties}
+        for name, value in given.items():
+            lost[name](made[0], value)
+        return made[0], made[1] | given
 
     def create(logical_id: str, properties: Properties, stack: str) -> Made:
         return restored(handler["create"](logical_id, properties, stack), properties)
