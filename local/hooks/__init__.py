@@ -32,6 +32,11 @@ def swap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     table[name] = make(table[name])
 
 
+def wrap(owner: Any, name: str, call: Callable[..., Any]) -> None:
+    """Replace `owner.name` by `call`, which gets the original before the arguments. Raises as `swap` does."""
+    swap(owner, name, lambda original: functools.partial(call, original))
+
+
 def client(service: str) -> Any:
     """A boto3 client of this local cloud, for the account and region of the request being answered.
 

@@ -25,7 +25,7 @@ from ministack.services import athena, firehose, glue, s3
 from pyarrow import csv
 from sqlglot import exp
 
-from local.hooks import Answer, Handler, swap
+from local.hooks import Answer, Handler, swap, wrap
 from local.hooks.glue_spark import object_file
 
 Table = dict[str, Any]
@@ -254,23 +254,20 @@ def write(location: str, table: pa.Table) -> None:
         raise QueryFailed(f"An error occurred while writing to S3: {answer.decode(errors='replace')}")
 
 
-def start(original: Handler) -> Handler:
-    def call(data: dict[str, Any]) -> Answer:
-        """StartQueryExecution: an enforced workgroup decides where results go, and a folder ends with a slash."""
-        group = athena._workgroups.get(data.get("WorkGroup", "primary"))
-        if group is None:
-            return error_response_json("InvalidRequestException", f"WorkGroup {data['WorkGroup']} is not found.", 400)
-        settings, asked = group.get("Configuration") or {}, data.get("ResultConfiguration") or {}
-        own = (settings.get("ResultConfiguration") or {}).get("OutputLocation")
-        place = own if own and settings.get("EnforceWorkGroupConfiguration") else asked.get("OutputLocation") or own
-        given = {"OutputLocation": place.rstrip("/") + "/"} if place else {}
-        return original(data | {"ResultConfiguration": asked | given})
-
-    return call
+def start(original: Handler, data: dict[str, Any]) -> Answer:
+    """StartQueryExecution: an enforced workgroup decides where results go, and a folder ends with a slash."""
+    group = athena._workgroups.get(data.get("WorkGroup", "primary"))
+    if group is None:
+        return error_response_json("InvalidRequestException", f"WorkGroup {data['WorkGroup']} is not found.", 400)
+    settings, asked = group.get("Configuration") or {}, data.get("ResultConfiguration") or {}
+    own = (settings.get("ResultConfiguration") or {}).get("OutputLocation")
+    place = own if own and settings.get("EnforceWorkGroupConfiguration") else asked.get("OutputLocation") or own
+    given = {"OutputLocation": place.rstrip("/") + "/"} if place else {}
+    return original(data | {"ResultConfiguration": asked | given})
 
 
 def install() -> None:
     """Put this engine behind MiniStack's Athena API; it reads objects where `glue_spark` keeps them, in files."""
     s3.S3_PERSIST = True
     swap(athena, "_execute_query", lambda _original: execute)
-    swap(athena, "_start_query_execution", start)
+    wrap(athena, "_start_query_execution", start)

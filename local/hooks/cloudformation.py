@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from local.hooks import client, swap
+from local.hooks import Answer, Handler, client, swap, wrap
 
 Properties = dict[str, Any]
 Made = tuple[str, dict[str, Any]]  # physical id, attributes for Fn::GetAtt
@@ -143,10 +143,10 @@ def install() -> None:
     swap(provisioners, "_GLUE_JOB_DEFAULTS", lambda known: known | GLUE_JOB)
     swap(provisioners, "_GLUE_TRIGGER_DEFAULTS", lambda known: known | GLUE_TRIGGER)
     for name in ("_create_job", "_update_job"):
-        swap(glue, name, lambda original: keeping(original, glue._jobs, GLUE_JOB))
+        wrap(glue, name, partial(keep, glue._jobs, GLUE_JOB))
     for name in ("_create_trigger", "_update_trigger"):
-        swap(glue, name, lambda original: keeping(original, glue._triggers, GLUE_TRIGGER))
-    swap(cloudformation, "handle_request", answering_when_settled)
+        wrap(glue, name, partial(keep, glue._triggers, GLUE_TRIGGER))
+    wrap(cloudformation, "handle_request", answer_when_settled)
 
 
 def add_type(kind: str, handlers: dict[str, Any], replacing: Iterable[str]) -> None:
@@ -192,36 +192,29 @@ def restoring(lost: dict[str, Callable[[str, Any], object]], handler: dict[str, 
     return handler | {"create": create, "update": update}
 
 
-def keeping(original: Callable[[Properties], Any], table: Any, lost: Properties) -> Callable[[Properties], Any]:
+def keep(table: Any, lost: Properties, original: Handler, data: Properties) -> Answer:
     """A Glue create or update that keeps the `lost` properties in its record too."""
-
-    def call(data: Properties) -> Any:
-        answer = original(data)
-        if answer[0] < 400:
-            given = data.get("JobUpdate") or data.get("TriggerUpdate") or data
-            record = table[data.get("JobName") or data["Name"]]
-            record.update({key: given.get(key, record.get(key, default)) for key, default in lost.items()})
-        return answer
-
-    return call
+    answer = original(data)
+    if answer[0] < 400:
+        given = data.get("JobUpdate") or data.get("TriggerUpdate") or data
+        record = table[data.get("JobName") or data["Name"]]
+        record.update({key: given.get(key, record.get(key, default)) for key, default in lost.items()})
+    return answer
 
 
-def answering_when_settled(original: Callable[..., Any]) -> Callable[..., Any]:
+async def answer_when_settled(original: Any, method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
     """DescribeStacks of a stack in progress answers once it has settled, or as it is after SETTLE_SECONDS.
 
     The CDK CLI asks every five seconds: stacks that take one second here would take five each.
     """
     from ministack.services.cloudformation.handlers import _resolve_stack
 
-    async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
-        asked = parse_qs(body.decode(errors="replace"))
-        if asked.get("Action") == ["DescribeStacks"] and "StackName" in asked:
-            deadline = time.monotonic() + SETTLE_SECONDS
-            while time.monotonic() < deadline:
-                status = (_resolve_stack(asked["StackName"][0]) or {}).get("StackStatus", "")
-                if status == "REVIEW_IN_PROGRESS" or not status.endswith("_IN_PROGRESS"):
-                    break
-                await asyncio.sleep(0.05)
-        return await original(method, path, headers, body, query)
-
-    return handle
+    asked = parse_qs(body.decode(errors="replace"))
+    if asked.get("Action") == ["DescribeStacks"] and "StackName" in asked:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            status = (_resolve_stack(asked["StackName"][0]) or {}).get("StackStatus", "")
+            if status == "REVIEW_IN_PROGRESS" or not status.endswith("_IN_PROGRESS"):
+                break
+            await asyncio.sleep(0.05)
+    return await original(method, path, headers, body, query)

@@ -14,7 +14,6 @@ import shlex
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from string import Template
 from tempfile import TemporaryDirectory
@@ -23,7 +22,7 @@ from typing import Any
 import yaml
 from botocore.exceptions import ClientError
 
-from local.hooks import client, state_folder, swap
+from local.hooks import Answer, Handler, client, state_folder, swap, wrap
 
 _overrides: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("build_overrides")
 
@@ -140,26 +139,17 @@ def execute(build_id: str, project: dict[str, Any]) -> None:
         codebuild._finish_build(record, status)
 
 
-def overriding(start_build: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+def start_build(original: Handler, data: dict[str, Any]) -> Answer:
     """StartBuild that keeps its variables for `execute`, which runs in a copy of this context."""
-
-    def start(data: dict[str, Any]) -> Any:
-        _overrides.set({item["name"]: item["value"] for item in data.get("environmentVariablesOverride", [])})
-        return start_build(data)
-
-    return start
+    _overrides.set({item["name"]: item["value"] for item in data.get("environmentVariablesOverride", [])})
+    return original(data)
 
 
-def of_project(original: Callable[..., str]) -> Callable[..., str]:
+def resource(original: Any, service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> str:
     """The resource of a call that names builds is their project, whose name starts a build's id."""
-
-    def resource(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
-        builds = json.loads(body or b"{}").get("ids") if service == "codebuild" else None
-        if builds:
-            body = json.dumps({"projectName": builds[0].partition(":")[0]}).encode()
-        return original(service, method, path, headers, body, *rest)
-
-    return resource
+    if service == "codebuild" and (builds := json.loads(body or b"{}").get("ids")):
+        body = json.dumps({"projectName": builds[0].partition(":")[0]}).encode()
+    return str(original(service, method, path, headers, body, *rest))
 
 
 def install() -> None:
@@ -167,7 +157,7 @@ def install() -> None:
     from ministack.core import iam_actions
     from ministack.services import codebuild
 
-    swap(codebuild, "_start_build", overriding)
-    swap(iam_actions, "extract_resource_arn", of_project)
+    wrap(codebuild, "_start_build", start_build)
+    wrap(iam_actions, "extract_resource_arn", resource)
     swap(codebuild, "EXECUTE_BUILDS", lambda _: True)
     swap(codebuild, "_execute_build", lambda _: execute)

@@ -15,7 +15,7 @@ from ministack.core.concurrency import spawn_background
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import athena, glue, s3
 
-from local.hooks import Answer, Handler, glue_triggers, swap
+from local.hooks import Answer, Handler, glue_triggers, wrap
 from local.hooks.glue import write_log
 from local.hooks.glue_spark import object_file
 
@@ -24,21 +24,18 @@ TYPES = {"BIGINT": "bigint", "INTEGER": "int", "DOUBLE": "double", "BOOLEAN": "b
 Objects = list[tuple[Path, list[str]]]  # files, and their folders below a table's location
 
 
-def start_crawler(original: Handler) -> Handler:
-    def call(data: dict[str, Any]) -> Answer:
-        """StartCrawler: refuse by name what a crawl here would not do."""
-        crawler = glue._crawlers.get(data["Name"])
-        if not crawler or crawler["State"] == "RUNNING":
-            return original(data)
-        targets = {kind for kind, listed in crawler["Targets"].items() if listed}
-        if targets - {"S3Targets", "CatalogTargets"} or crawler["SchemaChangePolicy"].get("UpdateBehavior") != "LOG":
-            told = f"{data['Name']}: the local cloud crawls S3 alone, and only with UpdateBehavior LOG"
-            return error_response_json("InvalidInputException", told, 400)
-        crawler["State"] = "RUNNING"
-        spawn_background(run, crawler, thread_name=f"crawl-{data['Name']}")
-        return json_response({})
-
-    return call
+def start_crawler(original: Handler, data: dict[str, Any]) -> Answer:
+    """StartCrawler: refuse by name what a crawl here would not do."""
+    crawler = glue._crawlers.get(data["Name"])
+    if not crawler or crawler["State"] == "RUNNING":
+        return original(data)
+    targets = {kind for kind, listed in crawler["Targets"].items() if listed}
+    if targets - {"S3Targets", "CatalogTargets"} or crawler["SchemaChangePolicy"].get("UpdateBehavior") != "LOG":
+        told = f"{data['Name']}: the local cloud crawls S3 alone, and only with UpdateBehavior LOG"
+        return error_response_json("InvalidInputException", told, 400)
+    crawler["State"] = "RUNNING"
+    spawn_background(run, crawler, thread_name=f"crawl-{data['Name']}")
+    return json_response({})
 
 
 def run(crawler: dict[str, Any]) -> None:
@@ -124,4 +121,4 @@ def columns(file: Path) -> list[dict[str, str]]:
 
 def install() -> None:
     """Let StartCrawler crawl."""
-    swap(glue, "_start_crawler", start_crawler)
+    wrap(glue, "_start_crawler", start_crawler)

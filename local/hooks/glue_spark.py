@@ -19,6 +19,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import s3
 
 from local import tools
-from local.hooks import swap
+from local.hooks import wrap
 
 DRIVER = Path(__file__).with_name("glue_driver.py")
 # Jobs last seconds here: compiled once, collected by one thread and with classes mapped from an archive, a small one
@@ -255,24 +256,17 @@ def keep_archive(folder: Path, group: int) -> None:
         keep(folder / "classes.jsa", archives()[1])
 
 
-def telling(change: Callable[[View, str, str], None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Wrap a function that S3 calls when an object's file has changed, to change the views too."""
-
-    def make(original: Callable[..., None]) -> Callable[..., None]:
-        def call(bucket: str, key: str, *rest: Any) -> None:
-            with lock:
-                original(bucket, key, *rest)
-                for view in views:
-                    change(view, bucket, key)
-
-        return call
-
-    return make
+def tell(change: Callable[..., None], original: Callable[..., None], bucket: str, key: str, *rest: Any) -> None:
+    """What S3 calls when an object's file has changed: change the views too."""
+    with lock:
+        original(bucket, key, *rest)
+        for view in views:
+            change(view, bucket, key)
 
 
 def install() -> None:
     """Keep objects in files, and every run's view of them up to date."""
     s3.S3_PERSIST = True
-    swap(s3, "_persist_object", telling(View.link))
-    swap(s3, "_delete_persisted_object", telling(View.unlink))
-    swap(s3, "_persist_delete_marker", telling(View.unlink))
+    wrap(s3, "_persist_object", partial(tell, View.link))
+    wrap(s3, "_delete_persisted_object", partial(tell, View.unlink))
+    wrap(s3, "_persist_delete_marker", partial(tell, View.unlink))

@@ -23,7 +23,7 @@ from ministack.core.responses import get_region, new_uuid
 from ministack.services import kinesis, lambda_svc
 from ministack.services.cloudformation import provisioners
 
-from local.hooks import client, swap
+from local.hooks import client, swap, wrap
 
 POLL_SECONDS = 0.2
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 10.0
@@ -195,18 +195,14 @@ def start(account: str, region: str, mapping: Properties) -> None:
             spawn_background(readers[key].run, thread_name=f"kinesis-lambda-{shard_id}")
 
 
-def checked(place: int, refuse: Callable[[str], Any], original: Callable[..., Any]) -> Callable[..., Any]:
+def check(place: int, refuse: Callable[[str], Any], original: Callable[..., Any], *given: Any) -> Any:
     """A create or update whose argument at `place` is what a mapping asks for; LATEST counts from its end on."""
-
-    def call(*given: Any) -> Any:
-        source = (lambda_svc._esms.get(str(given[0])) or given[place]).get("EventSourceArn", "")
-        if ":kinesis:" in source and (refused := problem(given[place], source)):
-            return refuse(refused)
-        answer = original(*given)
-        watch()
-        return answer
-
-    return call
+    source = (lambda_svc._esms.get(str(given[0])) or given[place]).get("EventSourceArn", "")
+    if ":kinesis:" in source and (refused := problem(given[place], source)):
+        return refuse(refused)
+    answer = original(*given)
+    watch()
+    return answer
 
 
 def fail(message: str) -> None:
@@ -219,7 +215,7 @@ def install() -> None:
     of_template = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
     invalid = lambda_svc._invalid_parameter_value
     swap(lambda_svc, "_poll_kinesis", lambda _original: watch)
-    swap(lambda_svc, "_create_esm", partial(checked, 0, invalid))
-    swap(lambda_svc, "_update_esm", partial(checked, 1, invalid))
-    swap(of_template, "create", partial(checked, 1, fail))
-    swap(of_template, "update", partial(checked, 2, fail))
+    wrap(lambda_svc, "_create_esm", partial(check, 0, invalid))
+    wrap(lambda_svc, "_update_esm", partial(check, 1, invalid))
+    wrap(of_template, "create", partial(check, 1, fail))
+    wrap(of_template, "update", partial(check, 2, fail))
