@@ -12,6 +12,10 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from ministack.services import cloudformation, codebuild, glue
+from ministack.services.cloudformation import provisioners, stacks
+from ministack.services.cloudformation.handlers import _resolve_stack
+
 from local.hooks import Answer, Handler, client, swap, wrap
 
 Properties = dict[str, Any]
@@ -105,10 +109,7 @@ def topic_key(arn: str, key: str) -> None:
 
 def build_logs(name: str, logs: Properties) -> None:
     """Into the project's record: MiniStack's API has no place for it."""
-    from ministack.services import codebuild
-    from ministack.services.cloudformation.provisioners import _codebuild_cfn_to_api
-
-    codebuild._projects[name]["logsConfig"] = _codebuild_cfn_to_api(logs)
+    codebuild._projects[name]["logsConfig"] = provisioners._codebuild_cfn_to_api(logs)
 
 
 # By type, the properties it loses and what sets each, given the physical id and the value; Fn::GetAtt knows it too.
@@ -132,9 +133,6 @@ GLUE_TRIGGER: Properties = {"EventBatchingCondition": {}}
 
 def install() -> None:
     """Register the missing types, and set the lost properties after MiniStack's own create and update."""
-    from ministack.services import cloudformation, glue
-    from ministack.services.cloudformation import provisioners, stacks
-
     for kind, entry in MISSING.items():
         add_type(kind, handler(entry), entry.replacing.split())
     for kind, properties in LOST.items():
@@ -151,8 +149,6 @@ def install() -> None:
 
 def add_type(kind: str, handlers: dict[str, Any], replacing: Iterable[str]) -> None:
     """Register a type, which runs on worker threads. Raises RuntimeError when MiniStack has it."""
-    from ministack.services.cloudformation import provisioners
-
     if kind in provisioners._RESOURCE_HANDLERS:
         raise RuntimeError(f"MiniStack has {kind} now: delete the hook's own that registers it.")
     provisioners._RESOURCE_HANDLERS[kind] = handlers
@@ -162,10 +158,9 @@ def add_type(kind: str, handlers: dict[str, Any], replacing: Iterable[str]) -> N
 
 def handler(entry: Missing) -> dict[str, Any]:
     """An entry of MiniStack's handler table."""
-    from ministack.services.cloudformation.provisioners import _physical_name
 
     def create(logical_id: str, properties: Properties, stack: str) -> Made:
-        return entry.create(properties.get("Name") or _physical_name(stack, logical_id), properties), {}
+        return entry.create(properties.get("Name") or provisioners._physical_name(stack, logical_id), properties), {}
 
     def update(made: str, _old: Properties, new: Properties, _stack: str) -> Made:
         entry.change(made, new)
@@ -207,8 +202,6 @@ async def answer_when_settled(original: Any, method: str, path: str, headers: An
 
     The CDK CLI asks every five seconds: stacks that take one second here would take five each.
     """
-    from ministack.services.cloudformation.handlers import _resolve_stack
-
     asked = parse_qs(body.decode(errors="replace"))
     if asked.get("Action") == ["DescribeStacks"] and "StackName" in asked:
         deadline = time.monotonic() + SETTLE_SECONDS

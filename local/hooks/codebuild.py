@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 from botocore.exceptions import ClientError
+from ministack.core import iam_actions
+from ministack.services import codebuild, ecr
 
 from local.hooks import Answer, Handler, client, state_folder, swap, wrap
 
@@ -29,8 +31,6 @@ _overrides: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("bui
 
 def image_root(image_uri: str) -> Path:
     """The root file system of an image. Raises FileNotFoundError when it wasn't pushed, as AWS fails then."""
-    from ministack.services import ecr
-
     repository, _, tag = image_uri.partition("/")[2].rpartition(":")
     if repository not in ecr._repositories or not ecr._find_image(repository, {"imageTag": tag}):
         raise FileNotFoundError(f"{image_uri} is not in ECR: run the CodeBuild project that pushes it.")
@@ -110,8 +110,6 @@ def push(image_uri: str, built: Path, digest: str) -> None:
 
 def execute(build_id: str, project: dict[str, Any]) -> None:
     """Run a started build to its end, in place of MiniStack's `_execute_build`."""
-    from ministack.services import codebuild
-
     record = codebuild._builds[build_id]
     group = project.get("logsConfig", {}).get("cloudWatchLogs", {}).get("groupName")
     record["logs"]["groupName"] = group or record["logs"]["groupName"]
@@ -154,9 +152,6 @@ def resource(original: Any, service: str, method: str, path: str, headers: Any, 
 
 def install() -> None:
     """Execute builds, with the variables that StartBuild overrides, which MiniStack ignores."""
-    from ministack.core import iam_actions
-    from ministack.services import codebuild
-
     wrap(codebuild, "_start_build", start_build)
     wrap(iam_actions, "extract_resource_arn", resource)
     swap(codebuild, "EXECUTE_BUILDS", lambda _: True)

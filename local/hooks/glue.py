@@ -15,7 +15,6 @@ from ministack.core.responses import error_response_json, json_response, new_uui
 from ministack.services import cloudwatch_logs, glue
 
 from local.hooks import Answer, Handler, glue_spark, glue_triggers, state_folder, wrap
-from local.hooks.glue_triggers import notify_event as notify_event  # EventBridge's rules call it here
 
 Run = dict[str, Any]  # a JobRun as the API shows it
 ACTIVE = ("STARTING", "RUNNING")

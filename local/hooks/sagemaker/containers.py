@@ -22,7 +22,7 @@ from ministack.core.concurrency import spawn_background
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch_logs
 
-from local.hooks import client, state_folder
+from local.hooks import client, codebuild, state_folder
 from local.hooks.sagemaker.store import SageMakerError
 
 LOG_SECONDS = 10.0  # for the rest of a log whose container has ended
@@ -67,8 +67,6 @@ def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Pa
 
     Its program finds that folder in SAGEMAKER_BASE_DIR. Raises SageMakerError.
     """
-    from local.hooks import codebuild
-
     try:
         root, own = codebuild.image_root(image), codebuild.image_env(image)
     except FileNotFoundError as missing:
