@@ -136,14 +136,12 @@ def projection(table: Table, location: str) -> tuple[re.Pattern[str], dict[str, 
     """
     given, keys = table.get("Parameters") or {}, [key["Name"] for key in table.get("PartitionKeys") or []]
     folders = location + "".join(f"{key}=${{{key}}}/" for key in keys)
-    kinds = [given.get(f"projection.{key}.type") for key in keys if given.get("projection.enabled") == "true"]
+    on = given.get("projection.enabled") == "true"
+    kinds = {on and given.get(f"projection.{key}.type") for key in keys}
     template = given.get("storage.location.template", folders).rstrip("/") + "/"
     rules = [
         (athena._data_format(table) == "parquet", "a format but Parquet"),
-        (
-            len(kinds) == len(keys) and {*kinds} <= {"integer", "enum"},
-            "a partition key but projected integers and enums",
-        ),
+        (kinds <= {"integer", "enum"}, "a partition key but projected integers and enums"),
         (sorted(re.findall(r"\$\{(\w+)\}", template)) == sorted(keys), "a layout but one folder a key"),
     ]
     for sound, what in rules:

@@ -9,7 +9,6 @@ be written is tried again. Not here: what SUPPORTED doesn't name, which is refus
 shards that wait for those they come from.
 """
 
-import contextvars
 import json
 import time
 from bisect import bisect_right
@@ -19,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from ministack.core.concurrency import spawn_background
-from ministack.core.responses import get_region, new_uuid
+from ministack.core.responses import get_region, new_uuid, request_scope
 from ministack.services import kinesis, lambda_svc
 from ministack.services.cloudformation import provisioners
 
@@ -177,15 +176,14 @@ def problem(properties: Properties, source: str) -> str:
 def watch() -> bool:
     """Start the readers that are missing. MiniStack's poller asks whether there was work: they do it themselves."""
     with lambda_svc._poller_lock:
-        for scope in lambda_svc._iter_all_esms():
-            contextvars.copy_context().run(start, *scope)
+        for account, region, mapping in lambda_svc._iter_all_esms():
+            with request_scope(account, region):
+                start(mapping)
     return False
 
 
-def start(account: str, region: str, mapping: Properties) -> None:
+def start(mapping: Properties) -> None:
     """A reader for each shard of the mapping's stream. LATEST counts for those that its first readers find."""
-    lambda_svc._request_account_id.set(account)
-    lambda_svc._request_region.set(region)
     stream = kinesis._resolve_stream_by_arn(mapping["EventSourceArn"]) or {"shards": {}}
     latest = mapping.get("StartingPosition") == "LATEST" and not any(uuid == mapping["UUID"] for uuid, _ in readers)
     for shard_id, shard in list(stream["shards"].items()):
