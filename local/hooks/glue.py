@@ -12,7 +12,7 @@ from typing import Any
 from ministack import app
 from ministack.core.concurrency import spawn_background
 from ministack.core.responses import error_response_json, json_response, new_uuid, request_scope
-from ministack.services import cloudwatch_logs, glue
+from ministack.services import codebuild, glue
 
 from local.hooks import Answer, Handler, glue_spark, glue_triggers, state_folder, wrap
 
@@ -131,12 +131,9 @@ def batch_stop_job_run(_original: Handler, _data: dict[str, Any]) -> Answer:
 
 def write_log(group: str, stream: str, text: str) -> None:
     """Write a run's output to CloudWatch Logs, its last LOG_LIMIT lines."""
-    place = {"logGroupName": group, "logStreamName": stream}
-    cloudwatch_logs._create_log_group(place)  # answers an error when it exists
-    cloudwatch_logs._create_log_stream(place)
-    now = int(time.time() * 1000)
-    lines = [{"timestamp": now, "message": line} for line in text.splitlines()[-LOG_LIMIT:]]
-    cloudwatch_logs._put_log_events(place | {"logEvents": lines})
+    log = codebuild._log_sink({"logs": {"groupName": group, "streamName": stream}})
+    for line in text.splitlines()[-LOG_LIMIT:]:
+        log(line)
 
 
 def install() -> None:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core.concurrency import spawn_background
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import cloudwatch_logs
+from ministack.services.codebuild import _log_sink
 
 from local.hooks import client, codebuild, state_folder
 from local.hooks.sagemaker.store import SageMakerError
@@ -104,13 +103,10 @@ def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Pa
 
 def _pump(container: Container, group: str, stream: str) -> None:
     """Copy a container's output into its log stream, line by line."""
-    place = {"logGroupName": group, "logStreamName": stream}
-    cloudwatch_logs._create_log_group(place)  # answers an error when there is one already, which is fine
-    cloudwatch_logs._create_log_stream(place)
+    log = _log_sink({"logs": {"groupName": group, "streamName": stream}})
     for line in container.process.stdout or ():
         container.tail.append(line.rstrip("\n"))
-        event = {"timestamp": int(time.time() * 1000), "message": container.tail[-1]}
-        cloudwatch_logs._put_log_events({**place, "logEvents": [event]})
+        log(container.tail[-1])
 
 
 @contextlib.contextmanager
