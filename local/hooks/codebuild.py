@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 from botocore.exceptions import ClientError
 from ministack.core import iam_actions
-from ministack.services import codebuild, ecr
+from ministack.services import codebuild, ecr, lambda_svc
 
 from local.hooks import Answer, Handler, client, state_folder, swap, wrap
 
@@ -83,10 +83,7 @@ def download(location: str, folder: Path) -> str:
     bucket, _, key = location.partition("/")
     content = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for member in archive.infolist():
-            path = Path(archive.extract(member, folder))
-            if mode := member.external_attr >> 16 & 0o777:
-                path.chmod(mode)
+        lambda_svc._extract_zip_preserving_mode(archive, str(folder))
     return hashlib.sha256(content).hexdigest()
 
 

@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from ministack.core.concurrency import spawn_background
-from ministack.services import cloudwatch, eventbridge
+from ministack.services import cloudwatch, eventbridge, lambda_svc
 
 from local.hooks import client, wrap
 from local.hooks.glue_triggers import notify_event
@@ -48,7 +47,7 @@ def start_pipeline(name: str, target: Item, event: Item) -> None:
 def announce(original: Callable[..., None], alarm: Item, old_state: str, new_state: str, reason: str) -> None:
     """Put "CloudWatch Alarm State Change" on the bus besides the alarm's actions, as AWS does for every alarm."""
     original(alarm, old_state, new_state, reason)
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+    now = lambda_svc._now_iso()  # in the spelling of alarms too
     detail = {
         "alarmName": alarm["AlarmName"],
         "previousState": {"value": old_state, "timestamp": now},
