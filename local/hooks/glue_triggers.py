@@ -132,11 +132,9 @@ def ended(waited: str, name: str, state: str) -> None:
 
 def met(predicate: dict[str, Any], known: dict[str, str]) -> bool:
     """Whether jobs and crawlers have ended as a predicate says: all of its conditions, or with ANY one."""
-    wanted = {
-        each.get("JobName") or each["CrawlerName"]: each.get("State") or each["CrawlState"]
-        for each in predicate["Conditions"]
-    }
-    found = [known.get(name) == state for name, state in wanted.items()]
+    names = [each.get("JobName") or each["CrawlerName"] for each in predicate["Conditions"]]
+    states = [each.get("State") or each["CrawlState"] for each in predicate["Conditions"]]
+    found = [known.get(name) == state for name, state in zip(names, states, strict=True)]
     return any(found) if predicate.get("Logical") == "ANY" else all(found)
 
 
