@@ -19,6 +19,7 @@ from ministack.services.cloudformation.handlers import _resolve_stack
 from local.hooks import Answer, Handler, client, swap, wrap
 
 Properties = dict[str, Any]
+Lost = dict[str, Callable[[str, Any], object]]
 Made = tuple[str, dict[str, Any]]  # physical id, attributes for Fn::GetAtt
 SETTLE_SECONDS = 4.0
 
@@ -113,7 +114,7 @@ def build_logs(name: str, logs: Properties) -> None:
 
 
 # By type, the properties it loses and what sets each, given the physical id and the value; Fn::GetAtt knows it too.
-LOST: dict[str, dict[str, Callable[[str, Any], object]]] = {
+LOST: dict[str, Lost] = {
     "AWS::S3::Bucket": {
         "BucketEncryption": bucket_encryption,
         # CDK's function that empties buckets touches only those with its tag.
@@ -135,8 +136,10 @@ def install() -> None:
     """Register the missing types, and set the lost properties after MiniStack's own create and update."""
     for kind, entry in MISSING.items():
         add_type(kind, handler(entry), entry.replacing.split())
-    for kind, properties in LOST.items():
-        swap(provisioners._RESOURCE_HANDLERS, kind, partial(restoring, properties))
+    for kind, lost in LOST.items():
+        own = provisioners._RESOURCE_HANDLERS[kind]
+        wrap(own, "create", partial(restore, lost, 1))
+        wrap(own, "update", partial(restore, lost, 2))
     swap(stacks, "_runs_on_worker_thread", lambda original: lambda kind: kind in on_worker or original(kind))
     swap(provisioners, "_GLUE_JOB_DEFAULTS", lambda known: known | GLUE_JOB)
     swap(provisioners, "_GLUE_TRIGGER_DEFAULTS", lambda known: known | GLUE_TRIGGER)
@@ -169,22 +172,13 @@ def handler(entry: Missing) -> dict[str, Any]:
     return {"create": create, "update": update, "delete": lambda made, _properties: entry.delete(made)}
 
 
-def restoring(lost: dict[str, Callable[[str, Any], object]], handler: dict[str, Any]) -> dict[str, Any]:
-    """A handler that also sets the properties that MiniStack's own loses."""
-
-    def restored(made: Made, properties: Properties) -> Made:
-        given = {name: properties[name] for name in lost if name in properties}
-        for name, value in given.items():
-            lost[name](made[0], value)
-        return made[0], made[1] | given
-
-    def create(logical_id: str, properties: Properties, stack: str) -> Made:
-        return restored(handler["create"](logical_id, properties, stack), properties)
-
-    def update(physical_id: str, old: Properties, new: Properties, *rest: str) -> Made:
-        return restored(handler["update"](physical_id, old, new, *rest), new)
-
-    return handler | {"create": create, "update": update}
+def restore(lost: Lost, place: int, original: Callable[..., Made], *given: Any) -> Made:
+    """A create or update, whose properties are at `place`, that also sets those that MiniStack's own loses."""
+    made, attributes = original(*given)
+    kept = {name: given[place][name] for name in lost if name in given[place]}
+    for name, value in kept.items():
+        lost[name](made, value)
+    return made, attributes | kept
 
 
 def keep(table: Any, lost: Properties, original: Handler, data: Properties) -> Answer:
