@@ -100,8 +100,7 @@ class Reader:
     def expired(self, records: Records) -> int:
         """How many records, from the first, are too old to be tried once more."""
         limit = self.mapping.get("MaximumRecordAgeInSeconds", -1)
-        arrivals = [record["ApproximateArrivalTimestamp"] for record in records] if limit >= 0 else []
-        return sum(time.time() - arrival > limit for arrival in arrivals)
+        return sum(0 <= limit < time.time() - record["ApproximateArrivalTimestamp"] for record in records)
 
     def event(self, function: Properties, records: Records) -> Properties:
         """What the function is given."""
