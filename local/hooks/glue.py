@@ -75,14 +75,8 @@ def execute(run: Run) -> None:
     """Run a job's script to its end."""
     job, folder = glue._jobs[run["JobName"]], state_folder() / "jobs" / "glue" / run["Id"]
     folder.mkdir(parents=True)
-    arguments = {
-        **job.get("DefaultArguments", {}),
-        **run["Arguments"],
-        **job.get("NonOverridableArguments", {}),
-        "--JOB_NAME": run["JobName"],
-        "--JOB_RUN_ID": run["Id"],
-    }
-
+    given = job.get("DefaultArguments", {}) | run["Arguments"] | job.get("NonOverridableArguments", {})
+    arguments = given | {"--JOB_NAME": run["JobName"], "--JOB_RUN_ID": run["Id"]}
     run["JobRunState"] = "RUNNING"
     begun, state, message = time.monotonic(), "SUCCEEDED", ""
     try:

@@ -30,7 +30,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import s3
 
 from local import tools
-from local.hooks import wrap
+from local.hooks import root_environment, wrap
 
 DRIVER = Path(__file__).with_name("glue_driver.py")
 # Jobs last seconds here: compiled once, collected by one thread and with classes mapped from an archive, a small one
@@ -205,10 +205,7 @@ def environment(job: dict[str, Any], view: View, folder: Path, arguments: dict[s
     pose = f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{job['Name']}"
     session = {"FunctionArn": pose, "FunctionName": "GlueJobRunnerSession", "Role": job["Role"]}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPARK_", "PYTHON"))}
-    return kept | execution_credentials(session) | {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
-        "AWS_REGION": get_region(),
-        "AWS_DEFAULT_REGION": get_region(),
+    return kept | root_environment() | execution_credentials(session) | {
         "JAVA_HOME": str(tools.java_home()),
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONPATH": ":".join(str(view.folder / uri.removeprefix("s3://")) for uri in listed(arguments, EXTRA)),

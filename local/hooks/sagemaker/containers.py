@@ -18,10 +18,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core.concurrency import spawn_background
-from ministack.core.responses import get_account_id, get_region
 from ministack.services.codebuild import _log_sink
 
-from local.hooks import client, codebuild, state_folder
+from local.hooks import client, codebuild, root_environment, state_folder
 from local.hooks.sagemaker.store import SageMakerError
 
 LOG_SECONDS = 10.0  # for the rest of a log whose container has ended
@@ -71,16 +70,7 @@ def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Pa
     except FileNotFoundError as missing:
         raise SageMakerError("ClientError", str(missing)) from None
 
-    variables = {
-        **own,
-        "HOME": str(base),
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
-        "AWS_REGION": get_region(),
-        "AWS_ACCESS_KEY_ID": get_account_id(),
-        "AWS_SECRET_ACCESS_KEY": "local",
-        **environment,
-        "SAGEMAKER_BASE_DIR": str(base),
-    }
+    variables = own | root_environment() | {"HOME": str(base)} | environment | {"SAGEMAKER_BASE_DIR": str(base)}
     try:
         process = subprocess.Popen(
             argv,  # looked for in the PATH of `env`
