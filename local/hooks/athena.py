@@ -13,7 +13,8 @@ import asyncio
 import io
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
@@ -113,19 +114,26 @@ def condition(table: Table, nodes: list[exp.Table]) -> str:
 def objects(table: Table) -> pa.Table:
     """The objects that Athena would see in a table: file, bytes, and each partition key as text. Raises QueryFailed."""
     location = table["StorageDescriptor"]["Location"].rstrip("/") + "/"
-    bucket, _, prefix = location.removeprefix("s3://").partition("/")
     layout, accepted = projection(table, location)
     rows = []
-    for key, item in list((s3._buckets.get(bucket) or {"objects": {}})["objects"].items()):
-        if key.startswith(prefix) and not key.endswith("/") and not athena._hidden(key.removeprefix(prefix)):
-            file, values = object_file(bucket, key), layout.match(f"s3://{bucket}/{key}")
-            # A put that has not ended has a key, and its bytes are not on disk yet.
-            if not values or not all(accepts(values[name]) for name, accepts in accepted.items()):
-                continue
-            if item["body"] is None or file.is_file():
-                rows.append({"file": str(file), "bytes": item["size"], **values.groupdict()})
+    for path, file, size in visible(location):
+        values = layout.match(location + path)
+        if values and all(accepts(values[name]) for name, accepts in accepted.items()):
+            rows.append({"file": str(file), "bytes": size, **values.groupdict()})
     texts = [(name, pa.string()) for name in ("file", *accepted)]
     return pa.Table.from_pylist(rows, pa.schema([*texts, ("bytes", pa.int64())]))
+
+
+def visible(location: str) -> Iterator[tuple[str, Path, int]]:
+    """What Athena and Glue's crawlers see below a location: each object's path there, its file and its bytes."""
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
+    for key, item in list((s3._buckets.get(bucket) or {"objects": {}})["objects"].items()):
+        path = key.removeprefix(prefix)
+        if key.startswith(prefix) and not key.endswith("/") and not athena._hidden(path):
+            file = object_file(bucket, key)
+            # A put that has not ended has a key, and its bytes are not on disk yet.
+            if item["body"] is None or file.is_file():
+                yield path, file, item["size"]
 
 
 def projection(table: Table, location: str) -> tuple[re.Pattern[str], dict[str, Callable[[str], bool]]]:

@@ -13,11 +13,11 @@ from typing import Any
 import duckdb
 from ministack.core.concurrency import spawn_background
 from ministack.core.responses import error_response_json, json_response
-from ministack.services import athena, glue, s3
+from ministack.services import glue
 
 from local.hooks import Answer, Handler, glue_triggers, wrap
+from local.hooks.athena import visible
 from local.hooks.glue import write_log
-from local.hooks.glue_spark import object_file
 
 READERS = {b"PAR1": "parquet", b"{": "json", b"[": "json"}  # by a file's first bytes; else csv
 TYPES = {"BIGINT": "bigint", "INTEGER": "int", "DOUBLE": "double", "BOOLEAN": "boolean", "TIMESTAMP": "timestamp"}
@@ -95,11 +95,8 @@ def split(folder: str) -> tuple[str, str, str]:
 
 
 def objects(location: str) -> Objects:
-    """The objects below a location that are not hidden."""
-    bucket, _, prefix = location.removeprefix("s3://").partition("/")
-    keys = [key for key in list((s3._buckets.get(bucket) or {"objects": {}})["objects"]) if key.startswith(prefix)]
-    paths = ((key, key.removeprefix(prefix)) for key in keys if not key.endswith("/"))
-    return [(object_file(bucket, key), path.split("/")[:-1]) for key, path in paths if not athena._hidden(path)]
+    """The files below a location, with their folders."""
+    return [(file, path.split("/")[:-1]) for path, file, _ in visible(location)]
 
 
 def kind(file: Path) -> str:
