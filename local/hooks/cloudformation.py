@@ -96,11 +96,9 @@ MISSING = {
 
 def bucket_encryption(name: str, encryption: Properties) -> None:
     """By a key of ours. CDK's staging bucket names none, and MiniStack refuses such writes."""
-    for rule in encryption["ServerSideEncryptionConfiguration"]:
-        default = rule["ServerSideEncryptionByDefault"]
-        if "KMSMasterKeyID" in default:
-            rules = [{"ApplyServerSideEncryptionByDefault": default}]
-            client("s3").put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": rules})
+    defaults = [rule["ServerSideEncryptionByDefault"] for rule in encryption["ServerSideEncryptionConfiguration"]]
+    if rules := [{"ApplyServerSideEncryptionByDefault": each} for each in defaults if "KMSMasterKeyID" in each]:
+        client("s3").put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": rules})
 
 
 def topic_key(arn: str, key: str) -> None:
