@@ -36,11 +36,11 @@ def route(original: Callable[..., None], target: Item, event: Item, rule: Item, 
 def start_pipeline(name: str, target: Item, event: Item) -> None:
     """StartPipelineExecution with the target's parameters; a value "$.detail.x" is read from the event."""
     given = target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
-    values = {item["Name"]: eventbridge._resolve_http_parameter(item["Value"], event) for item in given}
+    resolve = eventbridge._resolve_http_parameter
     client("sagemaker").start_pipeline_execution(
         PipelineName=name,
         ClientRequestToken=f"{event['id']:-<32}"[:128],  # one event starts one execution, and a token has 32 at least
-        PipelineParameters=[{"Name": name, "Value": value} for name, value in values.items()],
+        PipelineParameters=[{"Name": item["Name"], "Value": resolve(item["Value"], event)} for item in given],
     )
 
 
