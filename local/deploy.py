@@ -29,7 +29,6 @@ def cdk(cloud: Cloud, *arguments: str, folder: Path = tools.ROOT) -> Iterator[st
         cwd=folder,
         env=cloud.environment(),
         text=True,
-        bufsize=1,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

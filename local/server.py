@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from local import tools
@@ -17,6 +18,10 @@ from local import tools
 LOCK = "cloud.pid"  # in the state folder; the supervisor holds it locked
 STOP_SECONDS = 120  # a cloud that keeps what it holds writes it down: 7 s for 100,000 records on a busy machine
 PAUSE = signal.SIGUSR1  # to the server, before SIGTERM: what reads streams and calls functions stops
+HOOKS = (  # in the order they are installed
+    "loopback cloudformation lambda_packages events codebuild kinesis_retention firehose kinesis_lambda glue "
+    "glue_crawlers athena sagemaker"
+)
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of this process' descendants become its own children
 
 
@@ -114,23 +119,7 @@ def main() -> int:
     at_end_of_input(end_with_supervisor)
     from ministack.app import main as serve
 
-    from local.hooks import (
-        athena,
-        cloudformation,
-        codebuild,
-        events,
-        firehose,
-        glue,
-        glue_crawlers,
-        kinesis_lambda,
-        kinesis_retention,
-        lambda_packages,
-        loopback,
-        sagemaker,
-    )
-
-    services = (codebuild, kinesis_retention, firehose, kinesis_lambda, glue, glue_crawlers, athena, sagemaker)
-    for hook in (loopback, cloudformation, lambda_packages, events, *services):
+    for hook in [import_module(f"local.hooks.{name}") for name in HOOKS.split()]:
         hook.install()
     sys.argv = ["ministack"]
     serve()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from ministack.core.responses import get_account_id, get_region
 
 EMULATOR = "ministack 1.5.33"
 Answer = tuple[int, dict[str, str], Any]  # status, headers, body
@@ -32,13 +33,27 @@ def swap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     table[name] = make(table[name])
 
 
+def wrap(owner: Any, name: str, call: Callable[..., Any]) -> None:
+    """Replace `owner.name` by `call`, which gets the original before the arguments. Raises as `swap` does."""
+    swap(owner, name, lambda original: functools.partial(call, original))
+
+
+def root_environment() -> dict[str, str]:
+    """For programs that should see this local cloud, as the root of the account of the request being answered."""
+    return {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
+        "AWS_REGION": get_region(),
+        "AWS_DEFAULT_REGION": get_region(),
+        "AWS_ACCESS_KEY_ID": get_account_id(),
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+
+
 def client(service: str) -> Any:
     """A boto3 client of this local cloud, for the account and region of the request being answered.
 
     Never to be called on the event loop: the same loop answers it.
     """
-    from ministack.core.responses import get_account_id, get_region
-
     return _client(service, get_account_id(), get_region())
 
 

@@ -13,7 +13,8 @@ import asyncio
 import io
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
@@ -25,7 +26,7 @@ from ministack.services import athena, firehose, glue, s3
 from pyarrow import csv
 from sqlglot import exp
 
-from local.hooks import Answer, Handler, swap
+from local.hooks import Answer, Handler, swap, wrap
 from local.hooks.glue_spark import object_file
 
 Table = dict[str, Any]
@@ -113,19 +114,26 @@ def condition(table: Table, nodes: list[exp.Table]) -> str:
 def objects(table: Table) -> pa.Table:
     """The objects that Athena would see in a table: file, bytes, and each partition key as text. Raises QueryFailed."""
     location = table["StorageDescriptor"]["Location"].rstrip("/") + "/"
-    bucket, _, prefix = location.removeprefix("s3://").partition("/")
     layout, accepted = projection(table, location)
     rows = []
-    for key, item in list((s3._buckets.get(bucket) or {"objects": {}})["objects"].items()):
-        if key.startswith(prefix) and not key.endswith("/") and not athena._hidden(key.removeprefix(prefix)):
-            file, values = object_file(bucket, key), layout.match(f"s3://{bucket}/{key}")
-            # A put that has not ended has a key, and its bytes are not on disk yet.
-            if not values or not all(accepts(values[name]) for name, accepts in accepted.items()):
-                continue
-            if item["body"] is None or file.is_file():
-                rows.append({"file": str(file), "bytes": item["size"], **values.groupdict()})
+    for path, file, size in visible(location):
+        values = layout.match(location + path)
+        if values and all(accepts(values[name]) for name, accepts in accepted.items()):
+            rows.append({"file": str(file), "bytes": size, **values.groupdict()})
     texts = [(name, pa.string()) for name in ("file", *accepted)]
     return pa.Table.from_pylist(rows, pa.schema([*texts, ("bytes", pa.int64())]))
+
+
+def visible(location: str) -> Iterator[tuple[str, Path, int]]:
+    """What Athena and Glue's crawlers see below a location: each object's path there, its file and its bytes."""
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
+    for key, item in list((s3._buckets.get(bucket) or {"objects": {}})["objects"].items()):
+        path = key.removeprefix(prefix)
+        if key.startswith(prefix) and not key.endswith("/") and not athena._hidden(path):
+            file = object_file(bucket, key)
+            # A put that has not ended has a key, and its bytes are not on disk yet.
+            if item["body"] is None or file.is_file():
+                yield path, file, item["size"]
 
 
 def projection(table: Table, location: str) -> tuple[re.Pattern[str], dict[str, Callable[[str], bool]]]:
@@ -136,14 +144,12 @@ def projection(table: Table, location: str) -> tuple[re.Pattern[str], dict[str, 
     """
     given, keys = table.get("Parameters") or {}, [key["Name"] for key in table.get("PartitionKeys") or []]
     folders = location + "".join(f"{key}=${{{key}}}/" for key in keys)
-    kinds = [given.get(f"projection.{key}.type") for key in keys if given.get("projection.enabled") == "true"]
+    on = given.get("projection.enabled") == "true"
+    kinds = {on and given.get(f"projection.{key}.type") for key in keys}
     template = given.get("storage.location.template", folders).rstrip("/") + "/"
     rules = [
         (athena._data_format(table) == "parquet", "a format but Parquet"),
-        (
-            len(kinds) == len(keys) and {*kinds} <= {"integer", "enum"},
-            "a partition key but projected integers and enums",
-        ),
+        (kinds <= {"integer", "enum"}, "a partition key but projected integers and enums"),
         (sorted(re.findall(r"\$\{(\w+)\}", template)) == sorted(keys), "a layout but one folder a key"),
     ]
     for sound, what in rules:
@@ -254,23 +260,20 @@ def write(location: str, table: pa.Table) -> None:
         raise QueryFailed(f"An error occurred while writing to S3: {answer.decode(errors='replace')}")
 
 
-def start(original: Handler) -> Handler:
-    def call(data: dict[str, Any]) -> Answer:
-        """StartQueryExecution: an enforced workgroup decides where results go, and a folder ends with a slash."""
-        group = athena._workgroups.get(data.get("WorkGroup", "primary"))
-        if group is None:
-            return error_response_json("InvalidRequestException", f"WorkGroup {data['WorkGroup']} is not found.", 400)
-        settings, asked = group.get("Configuration") or {}, data.get("ResultConfiguration") or {}
-        own = (settings.get("ResultConfiguration") or {}).get("OutputLocation")
-        place = own if own and settings.get("EnforceWorkGroupConfiguration") else asked.get("OutputLocation") or own
-        given = {"OutputLocation": place.rstrip("/") + "/"} if place else {}
-        return original(data | {"ResultConfiguration": asked | given})
-
-    return call
+def start(original: Handler, data: dict[str, Any]) -> Answer:
+    """StartQueryExecution: an enforced workgroup decides where results go, and a folder ends with a slash."""
+    group = athena._workgroups.get(data.get("WorkGroup", "primary"))
+    if group is None:
+        return error_response_json("InvalidRequestException", f"WorkGroup {data['WorkGroup']} is not found.", 400)
+    settings, asked = group.get("Configuration") or {}, data.get("ResultConfiguration") or {}
+    own = (settings.get("ResultConfiguration") or {}).get("OutputLocation")
+    place = own if own and settings.get("EnforceWorkGroupConfiguration") else asked.get("OutputLocation") or own
+    given = {"OutputLocation": place.rstrip("/") + "/"} if place else {}
+    return original(data | {"ResultConfiguration": asked | given})
 
 
 def install() -> None:
     """Put this engine behind MiniStack's Athena API; it reads objects where `glue_spark` keeps them, in files."""
     s3.S3_PERSIST = True
     swap(athena, "_execute_query", lambda _original: execute)
-    swap(athena, "_start_query_execution", start)
+    wrap(athena, "_start_query_execution", start)

@@ -7,14 +7,19 @@ logging, ownership and tags.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from local.hooks import client, swap
+from ministack.services import cloudformation, codebuild, glue
+from ministack.services.cloudformation import provisioners, stacks
+from ministack.services.cloudformation.handlers import _resolve_stack
+
+from local.hooks import Answer, Handler, client, swap, wrap
 
 Properties = dict[str, Any]
+Lost = dict[str, Callable[[str, Any], object]]
 Made = tuple[str, dict[str, Any]]  # physical id, attributes for Fn::GetAtt
 SETTLE_SECONDS = 4.0
 
@@ -91,79 +96,72 @@ MISSING = {
 
 def bucket_encryption(name: str, encryption: Properties) -> None:
     """By a key of ours. CDK's staging bucket names none, and MiniStack refuses such writes."""
-    for rule in encryption["ServerSideEncryptionConfiguration"]:
-        default = rule["ServerSideEncryptionByDefault"]
-        if "KMSMasterKeyID" in default:
-            rules = [{"ApplyServerSideEncryptionByDefault": default}]
-            client("s3").put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": rules})
+    defaults = [rule["ServerSideEncryptionByDefault"] for rule in encryption["ServerSideEncryptionConfiguration"]]
+    if rules := [{"ApplyServerSideEncryptionByDefault": each} for each in defaults if "KMSMasterKeyID" in each]:
+        client("s3").put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": rules})
+
+
+def topic_key(arn: str, key: str) -> None:
+    """By which its messages are encrypted."""
+    client("sns").set_topic_attributes(TopicArn=arn, AttributeName="KmsMasterKeyId", AttributeValue=key)
 
 
 def build_logs(name: str, logs: Properties) -> None:
     """Into the project's record: MiniStack's API has no place for it."""
-    from ministack.services import codebuild
-    from ministack.services.cloudformation.provisioners import _codebuild_cfn_to_api
-
-    codebuild._projects[name]["logsConfig"] = _codebuild_cfn_to_api(logs)
+    codebuild._projects[name]["logsConfig"] = provisioners._codebuild_cfn_to_api(logs)
 
 
-# A type, a property it loses, and what sets it, given the physical id and the value; Fn::GetAtt knows it too.
-LOST: tuple[tuple[str, str, Callable[[str, Any], object]], ...] = (
-    ("AWS::S3::Bucket", "BucketEncryption", bucket_encryption),
-    # CDK's function that empties buckets touches only those with its tag.
-    (
-        "AWS::S3::Bucket",
-        "Tags",
-        lambda name, tags: client("s3").put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags}),
-    ),
-    (
-        "AWS::Kinesis::Stream",
-        "StreamEncryption",
-        lambda name, encryption: client("kinesis").start_stream_encryption(StreamName=name, **encryption),
-    ),
-    (
-        "AWS::SNS::Topic",
-        "KmsMasterKeyId",
-        lambda arn, key: client("sns").set_topic_attributes(
-            TopicArn=arn, AttributeName="KmsMasterKeyId", AttributeValue=key
-        ),
-    ),
-    ("AWS::CodeBuild::Project", "LogsConfig", build_logs),
-    ("AWS::EC2::VPC", "CidrBlock", lambda name, value: None),
-)
+# By type, the properties it loses and what sets each, given the physical id and the value; Fn::GetAtt knows it too.
+LOST: dict[str, Lost] = {
+    "AWS::S3::Bucket": {
+        "BucketEncryption": bucket_encryption,
+        # CDK's function that empties buckets touches only those with its tag.
+        "Tags": lambda name, tags: client("s3").put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags}),
+    },
+    "AWS::Kinesis::Stream": {
+        "StreamEncryption": lambda name, how: client("kinesis").start_stream_encryption(StreamName=name, **how),
+    },
+    "AWS::SNS::Topic": {"KmsMasterKeyId": topic_key},
+    "AWS::CodeBuild::Project": {"LogsConfig": build_logs},
+    "AWS::EC2::VPC": {"CidrBlock": lambda name, value: None},
+}
+on_worker = {*LOST}  # the types whose work waits for this server, and those added to them
 GLUE_JOB: Properties = {"ExecutionProperty": {"MaxConcurrentRuns": 1}, "JobRunQueuingEnabled": False}
 GLUE_TRIGGER: Properties = {"EventBatchingCondition": {}}
 
 
 def install() -> None:
     """Register the missing types, and set the lost properties after MiniStack's own create and update."""
-    from ministack.services import cloudformation, glue
-    from ministack.services.cloudformation import provisioners, stacks
-
-    handlers = provisioners._RESOURCE_HANDLERS
     for kind, entry in MISSING.items():
-        if kind in handlers:
-            raise RuntimeError(f"MiniStack has {kind} now: delete the hook's own in {__file__}.")
-        handlers[kind] = handler(entry)
-        provisioners._REPLACING_PROPERTIES[kind] = tuple(entry.replacing.split())
-    for kind, name, put in LOST:
-        swap(handlers, kind, partial(restoring, name, put))
-    on_worker = {*MISSING, *(kind for kind, _, _ in LOST)}
+        add_type(kind, handler(entry), entry.replacing.split())
+    for kind, lost in LOST.items():
+        own = provisioners._RESOURCE_HANDLERS[kind]
+        wrap(own, "create", partial(restore, lost, 1))
+        wrap(own, "update", partial(restore, lost, 2))
     swap(stacks, "_runs_on_worker_thread", lambda original: lambda kind: kind in on_worker or original(kind))
     swap(provisioners, "_GLUE_JOB_DEFAULTS", lambda known: known | GLUE_JOB)
     swap(provisioners, "_GLUE_TRIGGER_DEFAULTS", lambda known: known | GLUE_TRIGGER)
     for name in ("_create_job", "_update_job"):
-        swap(glue, name, lambda original: keeping(original, glue._jobs, GLUE_JOB))
+        wrap(glue, name, partial(keep, glue._jobs, GLUE_JOB))
     for name in ("_create_trigger", "_update_trigger"):
-        swap(glue, name, lambda original: keeping(original, glue._triggers, GLUE_TRIGGER))
-    swap(cloudformation, "handle_request", answering_when_settled)
+        wrap(glue, name, partial(keep, glue._triggers, GLUE_TRIGGER))
+    wrap(cloudformation, "handle_request", answer_when_settled)
+
+
+def add_type(kind: str, handlers: dict[str, Any], replacing: Iterable[str]) -> None:
+    """Register a type, which runs on worker threads. Raises RuntimeError when MiniStack has it."""
+    if kind in provisioners._RESOURCE_HANDLERS:
+        raise RuntimeError(f"MiniStack has {kind} now: delete the hook's own that registers it.")
+    provisioners._RESOURCE_HANDLERS[kind] = handlers
+    provisioners._REPLACING_PROPERTIES[kind] = tuple(replacing)
+    on_worker.add(kind)
 
 
 def handler(entry: Missing) -> dict[str, Any]:
     """An entry of MiniStack's handler table."""
-    from ministack.services.cloudformation.provisioners import _physical_name
 
     def create(logical_id: str, properties: Properties, stack: str) -> Made:
-        return entry.create(properties.get("Name") or _physical_name(stack, logical_id), properties), {}
+        return entry.create(properties.get("Name") or provisioners._physical_name(stack, logical_id), properties), {}
 
     def update(made: str, _old: Properties, new: Properties, _stack: str) -> Made:
         entry.change(made, new)
@@ -172,54 +170,36 @@ def handler(entry: Missing) -> dict[str, Any]:
     return {"create": create, "update": update, "delete": lambda made, _properties: entry.delete(made)}
 
 
-def restoring(name: str, put: Callable[[str, Any], object], handler: dict[str, Any]) -> dict[str, Any]:
-    """A handler that also sets the property that MiniStack's own loses."""
-
-    def restored(made: Made, properties: Properties) -> Made:
-        if name not in properties:
-            return made
-        put(made[0], properties[name])
-        return made[0], made[1] | {name: properties[name]}
-
-    def create(logical_id: str, properties: Properties, stack: str) -> Made:
-        return restored(handler["create"](logical_id, properties, stack), properties)
-
-    def update(physical_id: str, old: Properties, new: Properties, *rest: str) -> Made:
-        return restored(handler["update"](physical_id, old, new, *rest), new)
-
-    return handler | {"create": create, "update": update}
+def restore(lost: Lost, place: int, original: Callable[..., Made], *given: Any) -> Made:
+    """A create or update, whose properties are at `place`, that also sets those that MiniStack's own loses."""
+    made, attributes = original(*given)
+    kept = {name: given[place][name] for name in lost if name in given[place]}
+    for name, value in kept.items():
+        lost[name](made, value)
+    return made, attributes | kept
 
 
-def keeping(original: Callable[[Properties], Any], table: Any, lost: Properties) -> Callable[[Properties], Any]:
+def keep(table: Any, lost: Properties, original: Handler, data: Properties) -> Answer:
     """A Glue create or update that keeps the `lost` properties in its record too."""
-
-    def call(data: Properties) -> Any:
-        answer = original(data)
-        if answer[0] < 400:
-            given = data.get("JobUpdate") or data.get("TriggerUpdate") or data
-            record = table[data.get("JobName") or data["Name"]]
-            record.update({key: given.get(key, record.get(key, default)) for key, default in lost.items()})
-        return answer
-
-    return call
+    answer = original(data)
+    if answer[0] < 400:
+        given = data.get("JobUpdate") or data.get("TriggerUpdate") or data
+        record = table[data.get("JobName") or data["Name"]]
+        record.update({key: given.get(key, record.get(key, default)) for key, default in lost.items()})
+    return answer
 
 
-def answering_when_settled(original: Callable[..., Any]) -> Callable[..., Any]:
+async def answer_when_settled(original: Any, method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
     """DescribeStacks of a stack in progress answers once it has settled, or as it is after SETTLE_SECONDS.
 
     The CDK CLI asks every five seconds: stacks that take one second here would take five each.
     """
-    from ministack.services.cloudformation.handlers import _resolve_stack
-
-    async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
-        asked = parse_qs(body.decode(errors="replace"))
-        if asked.get("Action") == ["DescribeStacks"] and "StackName" in asked:
-            deadline = time.monotonic() + SETTLE_SECONDS
-            while time.monotonic() < deadline:
-                status = (_resolve_stack(asked["StackName"][0]) or {}).get("StackStatus", "")
-                if status == "REVIEW_IN_PROGRESS" or not status.endswith("_IN_PROGRESS"):
-                    break
-                await asyncio.sleep(0.05)
-        return await original(method, path, headers, body, query)
-
-    return handle
+    asked = parse_qs(body.decode(errors="replace"))
+    if asked.get("Action") == ["DescribeStacks"] and "StackName" in asked:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            status = (_resolve_stack(asked["StackName"][0]) or {}).get("StackStatus", "")
+            if status == "REVIEW_IN_PROGRESS" or not status.endswith("_IN_PROGRESS"):
+                break
+            await asyncio.sleep(0.05)
+    return await original(method, path, headers, body, query)

@@ -14,7 +14,6 @@ import shlex
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from string import Template
 from tempfile import TemporaryDirectory
@@ -22,16 +21,16 @@ from typing import Any
 
 import yaml
 from botocore.exceptions import ClientError
+from ministack.core import iam_actions
+from ministack.services import codebuild, ecr, lambda_svc
 
-from local.hooks import client, state_folder, swap
+from local.hooks import Answer, Handler, client, state_folder, swap, wrap
 
 _overrides: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("build_overrides")
 
 
 def image_root(image_uri: str) -> Path:
     """The root file system of an image. Raises FileNotFoundError when it wasn't pushed, as AWS fails then."""
-    from ministack.services import ecr
-
     repository, _, tag = image_uri.partition("/")[2].rpartition(":")
     if repository not in ecr._repositories or not ecr._find_image(repository, {"imageTag": tag}):
         raise FileNotFoundError(f"{image_uri} is not in ECR: run the CodeBuild project that pushes it.")
@@ -84,10 +83,7 @@ def download(location: str, folder: Path) -> str:
     bucket, _, key = location.partition("/")
     content = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for member in archive.infolist():
-            path = Path(archive.extract(member, folder))
-            if mode := member.external_attr >> 16 & 0o777:
-                path.chmod(mode)
+        lambda_svc._extract_zip_preserving_mode(archive, str(folder))
     return hashlib.sha256(content).hexdigest()
 
 
@@ -111,8 +107,6 @@ def push(image_uri: str, built: Path, digest: str) -> None:
 
 def execute(build_id: str, project: dict[str, Any]) -> None:
     """Run a started build to its end, in place of MiniStack's `_execute_build`."""
-    from ministack.services import codebuild
-
     record = codebuild._builds[build_id]
     group = project.get("logsConfig", {}).get("cloudWatchLogs", {}).get("groupName")
     record["logs"]["groupName"] = group or record["logs"]["groupName"]
@@ -140,34 +134,22 @@ def execute(build_id: str, project: dict[str, Any]) -> None:
         codebuild._finish_build(record, status)
 
 
-def overriding(start_build: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+def start_build(original: Handler, data: dict[str, Any]) -> Answer:
     """StartBuild that keeps its variables for `execute`, which runs in a copy of this context."""
-
-    def start(data: dict[str, Any]) -> Any:
-        _overrides.set({item["name"]: item["value"] for item in data.get("environmentVariablesOverride", [])})
-        return start_build(data)
-
-    return start
+    _overrides.set({item["name"]: item["value"] for item in data.get("environmentVariablesOverride", [])})
+    return original(data)
 
 
-def of_project(original: Callable[..., str]) -> Callable[..., str]:
+def resource(original: Any, service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> str:
     """The resource of a call that names builds is their project, whose name starts a build's id."""
-
-    def resource(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
-        builds = json.loads(body or b"{}").get("ids") if service == "codebuild" else None
-        if builds:
-            body = json.dumps({"projectName": builds[0].partition(":")[0]}).encode()
-        return original(service, method, path, headers, body, *rest)
-
-    return resource
+    if service == "codebuild" and (builds := json.loads(body or b"{}").get("ids")):
+        body = json.dumps({"projectName": builds[0].partition(":")[0]}).encode()
+    return str(original(service, method, path, headers, body, *rest))
 
 
 def install() -> None:
     """Execute builds, with the variables that StartBuild overrides, which MiniStack ignores."""
-    from ministack.core import iam_actions
-    from ministack.services import codebuild
-
-    swap(codebuild, "_start_build", overriding)
-    swap(iam_actions, "extract_resource_arn", of_project)
+    wrap(codebuild, "_start_build", start_build)
+    wrap(iam_actions, "extract_resource_arn", resource)
     swap(codebuild, "EXECUTE_BUILDS", lambda _: True)
     swap(codebuild, "_execute_build", lambda _: execute)

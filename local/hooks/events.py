@@ -2,47 +2,41 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from local.hooks import client, swap
+from ministack.core.concurrency import spawn_background
+from ministack.services import cloudwatch, eventbridge, lambda_svc
+
+from local.hooks import client, wrap
+from local.hooks.glue_triggers import notify_event
+
+Item = dict[str, Any]
 
 
 def install() -> None:
     """Route targets by their ARN and alarm state changes to the default bus."""
-    from ministack.services import cloudwatch, eventbridge
-
-    swap(eventbridge, "_invoke_target", route)
-    swap(cloudwatch, "_dispatch_alarm_actions", announce)
+    wrap(eventbridge, "_invoke_target", route)
+    wrap(cloudwatch, "_dispatch_alarm_actions", announce)
 
 
-def route(original: Callable[..., None]) -> Callable[..., None]:
+def route(original: Callable[..., None], target: Item, event: Item, rule: Item, view: Any = None) -> None:
     """Deliver to the two kinds of target that MiniStack doesn't know, in the background; leave others to it."""
-    from ministack.core.concurrency import spawn_background
-    from ministack.services import eventbridge
-
-    def invoke(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
-        service, _, resource = target["Arn"].removeprefix("arn:aws:").partition(":")
-        kind, _, name = resource.rpartition(":")[2].partition("/")
-        delivered = (view or eventbridge._pattern_event_view(event)).event_with_detail()
-        match service, kind:
-            case "glue", "workflow":
-                from local.hooks import glue
-
-                spawn_background(glue.notify_event, name, delivered, thread_name="event-to-workflow")
-            case "sagemaker", "pipeline":
-                spawn_background(start_pipeline, name, target, delivered, thread_name="event-to-pipeline")
-            case _:
-                original(target, event, rule, view)
-
-    return invoke
+    service, _, resource = target["Arn"].removeprefix("arn:aws:").partition(":")
+    kind, _, name = resource.rpartition(":")[2].partition("/")
+    delivered = (view or eventbridge._pattern_event_view(event)).event_with_detail()
+    match service, kind:
+        case "glue", "workflow":
+            spawn_background(notify_event, name, delivered, thread_name="event-to-workflow")
+        case "sagemaker", "pipeline":
+            spawn_background(start_pipeline, name, target, delivered, thread_name="event-to-pipeline")
+        case _:
+            original(target, event, rule, view)
 
 
-def start_pipeline(name: str, target: dict[str, Any], event: dict[str, Any]) -> None:
+def start_pipeline(name: str, target: Item, event: Item) -> None:
     """StartPipelineExecution with the target's parameters; a value "$.detail.x" is read from the event."""
-    from ministack.services.eventbridge import _resolve_http_parameter as resolve
-
     given = target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
+    resolve = eventbridge._resolve_http_parameter
     client("sagemaker").start_pipeline_execution(
         PipelineName=name,
         ClientRequestToken=f"{event['id']:-<32}"[:128],  # one event starts one execution, and a token has 32 at least
@@ -50,24 +44,19 @@ def start_pipeline(name: str, target: dict[str, Any], event: dict[str, Any]) -> 
     )
 
 
-def announce(original: Callable[..., None]) -> Callable[..., None]:
+def announce(original: Callable[..., None], alarm: Item, old_state: str, new_state: str, reason: str) -> None:
     """Put "CloudWatch Alarm State Change" on the bus besides the alarm's actions, as AWS does for every alarm."""
-    from ministack.services import eventbridge
+    original(alarm, old_state, new_state, reason)
+    now = lambda_svc._now_iso()  # in the spelling of alarms too
+    detail = {
+        "alarmName": alarm["AlarmName"],
+        "previousState": {"value": old_state, "timestamp": now},
+        "state": {"value": new_state, "reason": reason, "timestamp": now},
+    }
+    emit("aws.cloudwatch", "CloudWatch Alarm State Change", detail, alarm["AlarmArn"])
 
-    def dispatch(alarm: dict[str, Any], old_state: str, new_state: str, reason: str) -> None:
-        original(alarm, old_state, new_state, reason)
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
-        detail = {
-            "alarmName": alarm["AlarmName"],
-            "previousState": {"value": old_state, "timestamp": now},
-            "state": {"value": new_state, "reason": reason, "timestamp": now},
-        }
-        entry = {
-            "Source": "aws.cloudwatch",
-            "DetailType": "CloudWatch Alarm State Change",
-            "Resources": [alarm["AlarmArn"]],
-            "Detail": json.dumps(detail),
-        }
-        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
-    return dispatch
+def emit(source: str, kind: str, detail: Item, *resources: str) -> None:
+    """Put a service's own event on the default bus."""
+    entry = {"Source": source, "DetailType": kind, "Detail": json.dumps(detail), "Resources": [*resources]}
+    eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)

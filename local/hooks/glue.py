@@ -12,10 +12,9 @@ from typing import Any
 from ministack import app
 from ministack.core.concurrency import spawn_background
 from ministack.core.responses import error_response_json, json_response, new_uuid, request_scope
-from ministack.services import cloudwatch_logs, glue
+from ministack.services import codebuild, glue
 
-from local.hooks import Answer, Handler, glue_spark, glue_triggers, state_folder, swap
-from local.hooks.glue_triggers import notify_event as notify_event  # EventBridge's rules call it here
+from local.hooks import Answer, Handler, glue_spark, glue_triggers, state_folder, wrap
 
 Run = dict[str, Any]  # a JobRun as the API shows it
 ACTIVE = ("STARTING", "RUNNING")
@@ -23,24 +22,21 @@ LOG_LIMIT = 5_000  # lines of a run's output kept in CloudWatch
 lock = threading.RLock()
 
 
-def start_job_run(original: Handler) -> Handler:
-    def start(data: dict[str, Any]) -> Answer:
-        """StartJobRun: at the job's MaxConcurrentRuns a run waits when queuing is on, else it is refused."""
-        name = data["JobName"]
-        job = glue._jobs.get(name)
-        if not job:
-            return original(data)
-        if (kind := job["Command"]["Name"]) != "glueetl":
-            return error_response_json("InvalidInputException", f"a {kind} job is not in the local cloud", 400)
-        with lock:
-            if full(name) and not data.get("JobRunQueuingEnabled", job.get("JobRunQueuingEnabled")):
-                return error_response_json("ConcurrentRunsExceededException", f"{name} runs already", 400)
-            run = new_run(job, data)
-            glue._job_runs.setdefault(name, []).append(run)
-            start_waiting(name)
-        return json_response({"JobRunId": run["Id"]})
-
-    return start
+def start_job_run(original: Handler, data: dict[str, Any]) -> Answer:
+    """StartJobRun: at the job's MaxConcurrentRuns a run waits when queuing is on, else it is refused."""
+    name = data["JobName"]
+    job = glue._jobs.get(name)
+    if not job:
+        return original(data)
+    if (kind := job["Command"]["Name"]) != "glueetl":
+        return error_response_json("InvalidInputException", f"a {kind} job is not in the local cloud", 400)
+    with lock:
+        if full(name) and not data.get("JobRunQueuingEnabled", job.get("JobRunQueuingEnabled")):
+            return error_response_json("ConcurrentRunsExceededException", f"{name} runs already", 400)
+        run = new_run(job, data)
+        glue._job_runs.setdefault(name, []).append(run)
+        start_waiting(name)
+    return json_response({"JobRunId": run["Id"]})
 
 
 def new_run(job: dict[str, Any], data: dict[str, Any]) -> Run:
@@ -79,14 +75,8 @@ def execute(run: Run) -> None:
     """Run a job's script to its end."""
     job, folder = glue._jobs[run["JobName"]], state_folder() / "jobs" / "glue" / run["Id"]
     folder.mkdir(parents=True)
-    arguments = {
-        **job.get("DefaultArguments", {}),
-        **run["Arguments"],
-        **job.get("NonOverridableArguments", {}),
-        "--JOB_NAME": run["JobName"],
-        "--JOB_RUN_ID": run["Id"],
-    }
-
+    given = job.get("DefaultArguments", {}) | run["Arguments"] | job.get("NonOverridableArguments", {})
+    arguments = given | {"--JOB_NAME": run["JobName"], "--JOB_RUN_ID": run["Id"]}
     run["JobRunState"] = "RUNNING"
     begun, state, message = time.monotonic(), "SUCCEEDED", ""
     try:
@@ -114,42 +104,36 @@ def finish(run: Run, state: str, message: str) -> None:
     glue_triggers.ended(run["Id"], run["JobName"], state)
 
 
-def end_interrupted(original: Callable[[], None]) -> Callable[[], None]:
+def end_interrupted(original: Callable[[], None]) -> None:
     """When the cloud starts again, before it answers: what was running has failed, and what waited starts."""
-
-    def load() -> None:
-        original()
-        for (account, region, workflow), _ in glue._workflow_runs.all_items():
-            with request_scope(account, region):
-                glue_triggers.interrupted(workflow)
-        for (account, region, name), runs in glue._job_runs.all_items():
-            with request_scope(account, region):
-                for run in runs:
-                    if run["JobRunState"] in ACTIVE:
-                        finish(run, "FAILED", "The local cloud was stopped while it ran")
-                start_waiting(name)
-
-    return load
+    original()
+    for (account, region, workflow), _ in glue._workflow_runs.all_items():
+        with request_scope(account, region):
+            glue_triggers.interrupted(workflow)
+    for (account, region, name), runs in glue._job_runs.all_items():
+        with request_scope(account, region):
+            for run in runs:
+                if run["JobRunState"] in ACTIVE:
+                    finish(run, "FAILED", "The local cloud was stopped while it ran")
+            start_waiting(name)
 
 
-def batch_stop_job_run(_original: Handler) -> Handler:
-    return lambda _data: error_response_json("InvalidInputException", "stopping a run is not in the local cloud", 400)
+def batch_stop_job_run(_original: Handler, _data: dict[str, Any]) -> Answer:
+    """BatchStopJobRun: refused."""
+    return error_response_json("InvalidInputException", "stopping a run is not in the local cloud", 400)
 
 
 def write_log(group: str, stream: str, text: str) -> None:
     """Write a run's output to CloudWatch Logs, its last LOG_LIMIT lines."""
-    place = {"logGroupName": group, "logStreamName": stream}
-    cloudwatch_logs._create_log_group(place)  # answers an error when it exists
-    cloudwatch_logs._create_log_stream(place)
-    now = int(time.time() * 1000)
-    lines = [{"timestamp": now, "message": line} for line in text.splitlines()[-LOG_LIMIT:]]
-    cloudwatch_logs._put_log_events(place | {"logEvents": lines})
+    log = codebuild._log_sink({"logs": {"groupName": group, "streamName": stream}})
+    for line in text.splitlines()[-LOG_LIMIT:]:
+        log(line)
 
 
 def install() -> None:
     """Run Spark jobs, and the triggers and workflows that start them."""
     glue_spark.install()
-    swap(glue, "_start_job_run", start_job_run)
-    swap(glue, "_batch_stop_job_run", batch_stop_job_run)
-    swap(app, "_load_persisted_state", end_interrupted)
+    wrap(glue, "_start_job_run", start_job_run)
+    wrap(glue, "_batch_stop_job_run", batch_stop_job_run)
+    wrap(app, "_load_persisted_state", end_interrupted)
     glue_triggers.install()

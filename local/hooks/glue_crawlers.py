@@ -13,32 +13,29 @@ from typing import Any
 import duckdb
 from ministack.core.concurrency import spawn_background
 from ministack.core.responses import error_response_json, json_response
-from ministack.services import athena, glue, s3
+from ministack.services import glue
 
-from local.hooks import Answer, Handler, glue_triggers, swap
+from local.hooks import Answer, Handler, glue_triggers, wrap
+from local.hooks.athena import visible
 from local.hooks.glue import write_log
-from local.hooks.glue_spark import object_file
 
 READERS = {b"PAR1": "parquet", b"{": "json", b"[": "json"}  # by a file's first bytes; else csv
 TYPES = {"BIGINT": "bigint", "INTEGER": "int", "DOUBLE": "double", "BOOLEAN": "boolean", "TIMESTAMP": "timestamp"}
 Objects = list[tuple[Path, list[str]]]  # files, and their folders below a table's location
 
 
-def start_crawler(original: Handler) -> Handler:
-    def call(data: dict[str, Any]) -> Answer:
-        """StartCrawler: refuse by name what a crawl here would not do."""
-        crawler = glue._crawlers.get(data["Name"])
-        if not crawler or crawler["State"] == "RUNNING":
-            return original(data)
-        targets = {kind for kind, listed in crawler["Targets"].items() if listed}
-        if targets - {"S3Targets", "CatalogTargets"} or crawler["SchemaChangePolicy"].get("UpdateBehavior") != "LOG":
-            told = f"{data['Name']}: the local cloud crawls S3 alone, and only with UpdateBehavior LOG"
-            return error_response_json("InvalidInputException", told, 400)
-        crawler["State"] = "RUNNING"
-        spawn_background(run, crawler, thread_name=f"crawl-{data['Name']}")
-        return json_response({})
-
-    return call
+def start_crawler(original: Handler, data: dict[str, Any]) -> Answer:
+    """StartCrawler: refuse by name what a crawl here would not do."""
+    crawler = glue._crawlers.get(data["Name"])
+    if not crawler or crawler["State"] == "RUNNING":
+        return original(data)
+    targets = {kind for kind, listed in crawler["Targets"].items() if listed}
+    if targets - {"S3Targets", "CatalogTargets"} or crawler["SchemaChangePolicy"].get("UpdateBehavior") != "LOG":
+        told = f"{data['Name']}: the local cloud crawls S3 alone, and only with UpdateBehavior LOG"
+        return error_response_json("InvalidInputException", told, 400)
+    crawler["State"] = "RUNNING"
+    spawn_background(run, crawler, thread_name=f"crawl-{data['Name']}")
+    return json_response({})
 
 
 def run(crawler: dict[str, Any]) -> None:
@@ -98,11 +95,8 @@ def split(folder: str) -> tuple[str, str, str]:
 
 
 def objects(location: str) -> Objects:
-    """The objects below a location that are not hidden."""
-    bucket, _, prefix = location.removeprefix("s3://").partition("/")
-    keys = [key for key in list((s3._buckets.get(bucket) or {"objects": {}})["objects"]) if key.startswith(prefix)]
-    paths = ((key, key.removeprefix(prefix)) for key in keys if not key.endswith("/"))
-    return [(object_file(bucket, key), path.split("/")[:-1]) for key, path in paths if not athena._hidden(path)]
+    """The files below a location, with their folders."""
+    return [(file, path.split("/")[:-1]) for path, file, _ in visible(location)]
 
 
 def kind(file: Path) -> str:
@@ -124,4 +118,4 @@ def columns(file: Path) -> list[dict[str, str]]:
 
 def install() -> None:
     """Let StartCrawler crawl."""
-    swap(glue, "_start_crawler", start_crawler)
+    wrap(glue, "_start_crawler", start_crawler)

@@ -19,6 +19,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import s3
 
 from local import tools
-from local.hooks import swap
+from local.hooks import root_environment, wrap
 
 DRIVER = Path(__file__).with_name("glue_driver.py")
 # Jobs last seconds here: compiled once, collected by one thread and with classes mapped from an archive, a small one
@@ -204,10 +205,7 @@ def environment(job: dict[str, Any], view: View, folder: Path, arguments: dict[s
     pose = f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{job['Name']}"
     session = {"FunctionArn": pose, "FunctionName": "GlueJobRunnerSession", "Role": job["Role"]}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPARK_", "PYTHON"))}
-    return kept | execution_credentials(session) | {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
-        "AWS_REGION": get_region(),
-        "AWS_DEFAULT_REGION": get_region(),
+    return kept | root_environment() | execution_credentials(session) | {
         "JAVA_HOME": str(tools.java_home()),
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONPATH": ":".join(str(view.folder / uri.removeprefix("s3://")) for uri in listed(arguments, EXTRA)),
@@ -255,24 +253,17 @@ def keep_archive(folder: Path, group: int) -> None:
         keep(folder / "classes.jsa", archives()[1])
 
 
-def telling(change: Callable[[View, str, str], None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Wrap a function that S3 calls when an object's file has changed, to change the views too."""
-
-    def make(original: Callable[..., None]) -> Callable[..., None]:
-        def call(bucket: str, key: str, *rest: Any) -> None:
-            with lock:
-                original(bucket, key, *rest)
-                for view in views:
-                    change(view, bucket, key)
-
-        return call
-
-    return make
+def tell(change: Callable[..., None], original: Callable[..., None], bucket: str, key: str, *rest: Any) -> None:
+    """What S3 calls when an object's file has changed: change the views too."""
+    with lock:
+        original(bucket, key, *rest)
+        for view in views:
+            change(view, bucket, key)
 
 
 def install() -> None:
     """Keep objects in files, and every run's view of them up to date."""
     s3.S3_PERSIST = True
-    swap(s3, "_persist_object", telling(View.link))
-    swap(s3, "_delete_persisted_object", telling(View.unlink))
-    swap(s3, "_persist_delete_marker", telling(View.unlink))
+    wrap(s3, "_persist_object", partial(tell, View.link))
+    wrap(s3, "_delete_persisted_object", partial(tell, View.unlink))
+    wrap(s3, "_persist_delete_marker", partial(tell, View.unlink))

@@ -19,10 +19,11 @@ from typing import Any
 from ministack.core.responses import AccountRegionScopedDict, error_response_json, json_response
 from ministack.services import glue
 
-from local.hooks import Answer, Handler, swap
+from local.hooks import Answer, Handler, wrap
 
 COUNTED = {"SUCCEEDED": "SucceededActions", "STOPPED": "StoppedActions", "TIMEOUT": "TimeoutActions"}
 lock = threading.RLock()
+create_run: Handler = glue._start_workflow_run  # as MiniStack has it
 
 
 @dataclass(eq=False)
@@ -131,11 +132,9 @@ def ended(waited: str, name: str, state: str) -> None:
 
 def met(predicate: dict[str, Any], known: dict[str, str]) -> bool:
     """Whether jobs and crawlers have ended as a predicate says: all of its conditions, or with ANY one."""
-    wanted = {
-        each.get("JobName") or each["CrawlerName"]: each.get("State") or each["CrawlState"]
-        for each in predicate["Conditions"]
-    }
-    found = [known.get(name) == state for name, state in wanted.items()]
+    names = [each.get("JobName") or each["CrawlerName"] for each in predicate["Conditions"]]
+    states = [each.get("State") or each["CrawlState"] for each in predicate["Conditions"]]
+    found = [known.get(name) == state for name, state in zip(names, states, strict=True)]
     return any(found) if predicate.get("Logical") == "ANY" else all(found)
 
 
@@ -155,36 +154,25 @@ def interrupted(workflow: str) -> None:
             settle(run)
 
 
-def start_workflow_run(_original: Handler) -> Handler:
-    def call(data: dict[str, Any]) -> Answer:
-        """StartWorkflowRun: what its triggers start, without waiting for events."""
-        name = data["Name"]
-        if name not in glue._workflows:
-            return error_response_json("EntityNotFoundException", f"Workflow {name} not found", 400)
-        if full(name):
-            return error_response_json("ConcurrentRunsExceededException", f"Concurrent runs exceeded for {name}", 400)
-        return json_response({"RunId": start(name, live_triggers(name))})
-
-    return call
+def start_workflow_run(_original: Handler, data: dict[str, Any]) -> Answer:
+    """StartWorkflowRun: what its triggers start, without waiting for events."""
+    name = data["Name"]
+    if name not in glue._workflows:
+        return error_response_json("EntityNotFoundException", f"Workflow {name} not found", 400)
+    if full(name):
+        return error_response_json("ConcurrentRunsExceededException", f"Concurrent runs exceeded for {name}", 400)
+    return json_response({"RunId": start(name, live_triggers(name))})
 
 
-def create_trigger(original: Handler) -> Handler:
-    def call(data: dict[str, Any]) -> Answer:
-        """CreateTrigger: refuse by name what would never fire here."""
-        if data.get("WorkflowName"):
-            return original(data)
-        reason = f"{data['Type']} trigger {data['Name']}: the local cloud has triggers of workflows alone"
-        return error_response_json("InvalidInputException", reason, 400)
-
-    return call
+def create_trigger(original: Handler, data: dict[str, Any]) -> Answer:
+    """CreateTrigger: refuse by name what would never fire here."""
+    if data.get("WorkflowName"):
+        return original(data)
+    reason = f"{data['Type']} trigger {data['Name']}: the local cloud has triggers of workflows alone"
+    return error_response_json("InvalidInputException", reason, 400)
 
 
 def install() -> None:
     """Fire triggers and run workflows."""
-    global create_run
-    create_run = glue._start_workflow_run
-    swap(glue, "_start_workflow_run", start_workflow_run)
-    swap(glue, "_create_trigger", create_trigger)
-
-
-create_run: Handler
+    wrap(glue, "_start_workflow_run", start_workflow_run)
+    wrap(glue, "_create_trigger", create_trigger)

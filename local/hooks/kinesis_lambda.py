@@ -9,7 +9,6 @@ be written is tried again. Not here: what SUPPORTED doesn't name, which is refus
 shards that wait for those they come from.
 """
 
-import contextvars
 import json
 import time
 from bisect import bisect_right
@@ -19,11 +18,11 @@ from functools import partial
 from typing import Any
 
 from ministack.core.concurrency import spawn_background
-from ministack.core.responses import get_region, new_uuid
+from ministack.core.responses import get_region, new_uuid, request_scope
 from ministack.services import kinesis, lambda_svc
 from ministack.services.cloudformation import provisioners
 
-from local.hooks import client, swap
+from local.hooks import client, swap, wrap
 
 POLL_SECONDS = 0.2
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 10.0
@@ -101,8 +100,7 @@ class Reader:
     def expired(self, records: Records) -> int:
         """How many records, from the first, are too old to be tried once more."""
         limit = self.mapping.get("MaximumRecordAgeInSeconds", -1)
-        arrivals = [record["ApproximateArrivalTimestamp"] for record in records] if limit >= 0 else []
-        return sum(time.time() - arrival > limit for arrival in arrivals)
+        return sum(0 <= limit < time.time() - record["ApproximateArrivalTimestamp"] for record in records)
 
     def event(self, function: Properties, records: Records) -> Properties:
         """What the function is given."""
@@ -177,15 +175,14 @@ def problem(properties: Properties, source: str) -> str:
 def watch() -> bool:
     """Start the readers that are missing. MiniStack's poller asks whether there was work: they do it themselves."""
     with lambda_svc._poller_lock:
-        for scope in lambda_svc._iter_all_esms():
-            contextvars.copy_context().run(start, *scope)
+        for account, region, mapping in lambda_svc._iter_all_esms():
+            with request_scope(account, region):
+                start(mapping)
     return False
 
 
-def start(account: str, region: str, mapping: Properties) -> None:
+def start(mapping: Properties) -> None:
     """A reader for each shard of the mapping's stream. LATEST counts for those that its first readers find."""
-    lambda_svc._request_account_id.set(account)
-    lambda_svc._request_region.set(region)
     stream = kinesis._resolve_stream_by_arn(mapping["EventSourceArn"]) or {"shards": {}}
     latest = mapping.get("StartingPosition") == "LATEST" and not any(uuid == mapping["UUID"] for uuid, _ in readers)
     for shard_id, shard in list(stream["shards"].items()):
@@ -195,18 +192,14 @@ def start(account: str, region: str, mapping: Properties) -> None:
             spawn_background(readers[key].run, thread_name=f"kinesis-lambda-{shard_id}")
 
 
-def checked(place: int, refuse: Callable[[str], Any], original: Callable[..., Any]) -> Callable[..., Any]:
+def check(place: int, refuse: Callable[[str], Any], original: Callable[..., Any], *given: Any) -> Any:
     """A create or update whose argument at `place` is what a mapping asks for; LATEST counts from its end on."""
-
-    def call(*given: Any) -> Any:
-        source = (lambda_svc._esms.get(str(given[0])) or given[place]).get("EventSourceArn", "")
-        if ":kinesis:" in source and (refused := problem(given[place], source)):
-            return refuse(refused)
-        answer = original(*given)
-        watch()
-        return answer
-
-    return call
+    source = (lambda_svc._esms.get(str(given[0])) or given[place]).get("EventSourceArn", "")
+    if ":kinesis:" in source and (refused := problem(given[place], source)):
+        return refuse(refused)
+    answer = original(*given)
+    watch()
+    return answer
 
 
 def fail(message: str) -> None:
@@ -219,7 +212,7 @@ def install() -> None:
     of_template = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
     invalid = lambda_svc._invalid_parameter_value
     swap(lambda_svc, "_poll_kinesis", lambda _original: watch)
-    swap(lambda_svc, "_create_esm", partial(checked, 0, invalid))
-    swap(lambda_svc, "_update_esm", partial(checked, 1, invalid))
-    swap(of_template, "create", partial(checked, 1, fail))
-    swap(of_template, "update", partial(checked, 2, fail))
+    wrap(lambda_svc, "_create_esm", partial(check, 0, invalid))
+    wrap(lambda_svc, "_update_esm", partial(check, 1, invalid))
+    wrap(of_template, "create", partial(check, 1, fail))
+    wrap(of_template, "update", partial(check, 2, fail))

@@ -5,27 +5,16 @@ State is in memory alone: a restarted local cloud has no endpoints, jobs or mode
 
 from collections.abc import Callable
 
-from local.hooks import swap
-from local.hooks.sagemaker import (
-    api,
-    authorization,
-    cloudformation,
-    containers,
-    endpoints,
-    jobs,
-    pipelines,
-    registry,
-    store,
-)
-
-__all__ = ["install", "jobs", "pipelines", "registry"]  # these modules register their operations
+from local.hooks import wrap
+from local.hooks.sagemaker import api, authorization, cloudformation, containers, endpoints, store
 
 
-def reset() -> None:
-    """End every container and forget every record."""
+def reset(original: Callable[[], None]) -> None:
+    """End every container and forget every record, as MiniStack does its own."""
     endpoints.clear()
     store.clear()
     containers.end_all()
+    original()
 
 
 def install() -> None:
@@ -33,17 +22,12 @@ def install() -> None:
     from ministack import app
     from ministack.core import router
 
-    def with_ours(original: Callable[[], None]) -> Callable[[], None]:
-        def both() -> None:
-            reset()
-            original()
-
-        return both
+    from local.hooks.sagemaker import jobs, pipelines, registry  # noqa: F401 (they register their operations)
 
     if "sagemaker" in app.SERVICE_HANDLERS:
         raise RuntimeError(f"MiniStack has SageMaker now: delete {__file__} or what of it is covered.")
     app.SERVICE_HANDLERS["sagemaker"] = api.handle
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."], "host_patterns": [r"sagemaker\."]}
-    swap(app, "_reset_all_state", with_ours)
+    wrap(app, "_reset_all_state", reset)
     authorization.install()
     cloudformation.install()

@@ -4,9 +4,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from ministack.services.cloudformation import provisioners, stacks
+from ministack.services.cloudformation import provisioners
 
-from local.hooks import swap
+from local.hooks.cloudformation import add_type
 from local.hooks.sagemaker import api, store
 from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 
@@ -61,14 +61,8 @@ def handlers(noun: str) -> dict[str, Callable[..., Any]]:
 
 
 def install() -> None:
-    """Register the types, on worker threads: they wait for containers, which call this server."""
+    """Register the types: what they wait for, a container, calls this server."""
     for noun in TYPES:
-        kind = f"AWS::SageMaker::{noun}"
-        if kind in provisioners._RESOURCE_HANDLERS:
-            raise RuntimeError(f"MiniStack has {kind} now: delete the hook's own in {__file__}.")
-        provisioners._RESOURCE_HANDLERS[kind] = handlers(noun)
         members = api.model().operation_model(f"Create{noun}").input_shape.members
-        replacing = (f"{noun}Name",) if noun in UPDATED else tuple(members.keys() - {"Tags"})
-        provisioners._REPLACING_PROPERTIES[kind] = replacing
-    own = {f"AWS::SageMaker::{noun}" for noun in TYPES}
-    swap(stacks, "_runs_on_worker_thread", lambda original: lambda kind: kind in own or original(kind))
+        replacing = {f"{noun}Name"} if noun in UPDATED else members.keys() - {"Tags"}
+        add_type(f"AWS::SageMaker::{noun}", handlers(noun), replacing)

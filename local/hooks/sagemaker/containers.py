@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +18,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core.concurrency import spawn_background
-from ministack.core.responses import get_account_id, get_region
-from ministack.services import cloudwatch_logs
+from ministack.services.codebuild import _log_sink
 
-from local.hooks import client, state_folder
+from local.hooks import client, codebuild, root_environment, state_folder
 from local.hooks.sagemaker.store import SageMakerError
 
 LOG_SECONDS = 10.0  # for the rest of a log whose container has ended
@@ -67,23 +65,12 @@ def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Pa
 
     Its program finds that folder in SAGEMAKER_BASE_DIR. Raises SageMakerError.
     """
-    from local.hooks import codebuild
-
     try:
         root, own = codebuild.image_root(image), codebuild.image_env(image)
     except FileNotFoundError as missing:
         raise SageMakerError("ClientError", str(missing)) from None
 
-    variables = {
-        **own,
-        "HOME": str(base),
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
-        "AWS_REGION": get_region(),
-        "AWS_ACCESS_KEY_ID": get_account_id(),
-        "AWS_SECRET_ACCESS_KEY": "local",
-        **environment,
-        "SAGEMAKER_BASE_DIR": str(base),
-    }
+    variables = own | root_environment() | {"HOME": str(base)} | environment | {"SAGEMAKER_BASE_DIR": str(base)}
     try:
         process = subprocess.Popen(
             argv,  # looked for in the PATH of `env`
@@ -106,13 +93,10 @@ def start(image: str, argv: Sequence[str], environment: dict[str, str], base: Pa
 
 def _pump(container: Container, group: str, stream: str) -> None:
     """Copy a container's output into its log stream, line by line."""
-    place = {"logGroupName": group, "logStreamName": stream}
-    cloudwatch_logs._create_log_group(place)  # answers an error when there is one already, which is fine
-    cloudwatch_logs._create_log_stream(place)
+    log = _log_sink({"logs": {"groupName": group, "streamName": stream}})
     for line in container.process.stdout or ():
         container.tail.append(line.rstrip("\n"))
-        event = {"timestamp": int(time.time() * 1000), "message": container.tail[-1]}
-        cloudwatch_logs._put_log_events({**place, "logEvents": [event]})
+        log(container.tail[-1])
 
 
 @contextlib.contextmanager

@@ -18,13 +18,7 @@ from local.hooks.sagemaker.api import operation
 from local.hooks.sagemaker.store import Record, SageMakerError, invalid
 
 CASTS: dict[str, Callable[[str], Any]] = {"String": str, "Integer": int, "Float": float}
-COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    "Equals": operator.eq,
-    "GreaterThan": operator.gt,
-    "GreaterThanOrEqualTo": operator.ge,
-    "LessThan": operator.lt,
-    "LessThanOrEqualTo": operator.le,
-}
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"Equals": operator.eq, "GreaterThanOrEqualTo": operator.ge}
 
 
 def ordered(steps: list[Record]) -> list[Record]:

@@ -1,6 +1,5 @@
 """The records behind the SageMaker API, by account and region, the threads that work on them, and their events."""
 
-import json
 import re
 import threading
 import time
@@ -10,7 +9,8 @@ from typing import Any
 
 from ministack.core.concurrency import spawn_background
 from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region
-from ministack.services import eventbridge
+
+from local.hooks import events
 
 Record = dict[str, Any]
 lock = threading.RLock()  # each operation runs on a thread of its own: what reads before it writes holds this
@@ -112,5 +112,4 @@ def emit(detail_type: str, detail: Record, *resources: str) -> None:
 
     Shapes: docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
     """
-    entry = {"Source": "aws.sagemaker", "DetailType": f"SageMaker {detail_type}", "Detail": json.dumps(detail)}
-    eventbridge._put_events({"Entries": [{**entry, "Resources": [*resources]}]}, allow_aws_source=True)
+    events.emit("aws.sagemaker", f"SageMaker {detail_type}", detail, *resources)
