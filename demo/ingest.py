@@ -12,6 +12,7 @@ from demo.platform import LinkBrokenError, Platform, wait_for, wait_while_it_mov
 from local.tools import ROOT
 
 STALLED_SECONDS = 60  # without any progress, a link counts as broken
+STATE_SECONDS = 60  # likewise for the table: longer than its function may take for a batch
 # What the local cloud adds to a trigger's own batch window before a run is visible.
 TRIGGER_SLACK_SECONDS = 30
 JOB_SECONDS = 300  # the longest run to expect
@@ -81,7 +82,7 @@ def wait_until_known(platform: Platform, flights: int, show: Show) -> None:
         f"flights in {platform.outputs['FlightStateTableName']}",
         known,
         flights,
-        stalled_seconds=STALLED_SECONDS,
+        stalled_seconds=STATE_SECONDS,
         show=lambda count: show(f"{count:,} of {flights:,} flights known"),
     )
     if (found := known()) > flights:
