@@ -125,8 +125,9 @@ def replay(demo: Demo, platform: Platform, months: str) -> None:
     with demo.step(f"land {name} in raw and quarantine") as show:
         ingest.wait_until_landed(platform, ingest.acknowledged(demo.ledger), show)
     with demo.step(f"know the state of {name}") as show:
-        good = [event for event in accounting.read_ledger(demo.ledger).values() if event.kind == "good"]
-        ingest.wait_until_known(platform, len(good), show)
+        good = {event_id for event_id, event in accounting.read_ledger(demo.ledger).items() if event.kind == "good"}
+        flights = accounting.flights_of(demo.months, range(1, demo.plan.days + 1))
+        ingest.wait_until_known(platform, len(good & flights), show)
     with demo.step(f"curate {name}") as show:
         ingest.wait_until_curated(platform, since, show)
 
