@@ -21,7 +21,7 @@ OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u A
 	-u CDK_DEFAULT_REGION AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench-stream bench-faults security synth bootstrap deploy replay redrive flink-start flink-stop destroy destroy-local lint lock clean install python
+.PHONY: help demo test check bench-stream bench-etl bench-faults security synth bootstrap deploy replay redrive flink-start flink-stop destroy destroy-local lint lock clean install python
 
 help: ## list the commands
 	@awk -F':[^#]*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: install .venv-checkov/.installed .venv-flink/.installed ## lint, then ever
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/python -m pytest
+
+bench-etl: install ## measure the Glue job against DuckDB, and what Athena scans; build/bench has the figures
+	.venv/bin/python -m benchmarks.etl
 
 bench-faults: install ## account for a million events through every fault; takes a quarter of an hour
 	.venv/bin/python -m benchmarks.faults
