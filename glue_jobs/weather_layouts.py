@@ -117,7 +117,7 @@ def run(spark: SparkSession, s3: Any, options: Options, now: datetime) -> None:
     if unlisted := sorted(stations - options.stations):
         raise RuntimeError(
             f"weather of {', '.join(unlisted)} is written but not in the tables, whose partitions are "
-            f"{', '.join(sorted(options.stations))}: add what is missing to the setting catalogue.stations"
+            f"{', '.join(sorted(options.stations))}: add what is missing to the setting data_catalog.stations"
         )
 
 

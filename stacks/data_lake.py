@@ -29,7 +29,7 @@ ANALYSES_PREFIX = "storage-class-analysis/"
 # The layers whose jobs and functions AWS runs in networks of its own.
 _WORKING_LAYERS = (
     *("data-lake", "streaming", "flight-state", "real-time", "delay-delivery"),
-    *("catalog-etl", "catalogue", "etl-jobs", "training", "serving", "monitoring"),
+    *("catalog-etl", "data-catalog", "etl-jobs", "training", "serving", "monitoring"),
 )
 
 

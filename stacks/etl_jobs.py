@@ -79,7 +79,7 @@ class EtlJobs(Layer):
         super().__init__(scope, construct_id, deployment, "Millrace: further Glue jobs on curated flights")
         self.options, self.key = options, key
         self.encryption = JobEncryption(self, "Encryption", key=key)
-        self._catalogue(database, curated, features)
+        self._tables(database, curated, features)
         feature_table = self._feature_table(curated, features)
         self._prepare(raw, curated, features)
         self._convert_format(raw, curated, features)
@@ -90,7 +90,7 @@ class EtlJobs(Layer):
         self._every(options.features_hours, "Features", feature_table)
         self._every(options.compact_hours, "Compaction", compact)
 
-    def _catalogue(self, database: glue.IDatabase, curated: s3.IBucket, features: s3.IBucket) -> None:
+    def _tables(self, database: glue.IDatabase, curated: s3.IBucket, features: s3.IBucket) -> None:
         self.features_table = DayPartitionedTable(
             self,
             "FeaturesTable",
