@@ -13,6 +13,7 @@ FOLDERS = [
     "components",
     "config",
     "demo",
+    "flink_jobs",
     "glue_jobs",
     "lambda",
     "local",
