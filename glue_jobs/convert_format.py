@@ -79,7 +79,8 @@ def decode_avro(columns: Columns, body: bytes) -> Iterator[tuple[Any, ...]]:
     """The rows of an Avro file. Raises ValueError if its fields are others than the columns."""
     import fastavro
 
-    for record in fastavro.reader(io.BytesIO(body)):
+    records: Iterator[Any] = fastavro.reader(io.BytesIO(body))
+    for record in records:
         if other := record.keys() ^ {name for name, _ in columns}:
             raise ValueError(f"field {', '.join(sorted(other))} is not in all Avro files, or not in the schema")
         yield tuple(record[name] for name, _ in columns)
@@ -91,7 +92,8 @@ def avro_schema(body: bytes) -> str:
 
     names = {avro: spark for spark, avro in AVRO_TYPES.items()} | {"float": "double"}
     columns = []
-    for field in fastavro.reader(io.BytesIO(body)).writer_schema["fields"]:
+    schema: Any = fastavro.reader(io.BytesIO(body)).writer_schema
+    for field in schema["fields"]:
         union = field["type"] if isinstance(field["type"], list) else [field["type"]]
         kinds = [kind for kind in union if kind != "null"]
         if len(kinds) != 1 or str(kinds[0]) not in names:
