@@ -35,12 +35,6 @@ test: install .venv-checkov/.installed .venv-flink/.installed ## lint, then ever
 	.venv/bin/mypy
 	.venv/bin/python -m pytest
 
-bench-etl: install ## measure the Glue job against DuckDB, and what Athena scans; build/bench has the figures
-	.venv/bin/python -m benchmarks.etl
-
-bench-faults: install ## account for a million events through every fault; takes a quarter of an hour
-	.venv/bin/python -m benchmarks.faults
-
 check: install .venv-checkov/.installed ## every gate over the three environments; build/checks has SARIF and JUnit
 	rm -rf cdk.out
 	$(OFFLINE) $(CDK) synth --quiet --no-lookups || test -f cdk.out/validation-report.json
@@ -49,6 +43,12 @@ check: install .venv-checkov/.installed ## every gate over the three environment
 bench-stream: install ## measure the streaming layer against named peers; build/bench has the figures
 	.venv/bin/python -m benchmarks.transform
 	.venv/bin/python -m benchmarks.end_to_end
+
+bench-etl: install ## measure the Glue job against DuckDB, and what Athena scans; build/bench has the figures
+	.venv/bin/python -m benchmarks.etl
+
+bench-faults: install ## account for a million events through every fault; takes a quarter of an hour
+	.venv/bin/python -m benchmarks.faults
 
 security: check ## write docs/security.md from what was synthesized
 	.venv/bin/python -m checks.page cdk.out > docs/security.md

@@ -20,7 +20,7 @@ from config.settings import ENVIRONMENTS, Settings, SettingsError, load
 from stacks.account_settings import AccountSettings
 from stacks.audit import Audit
 from stacks.catalog_etl import CatalogEtl
-from stacks.catalogue import Catalogue
+from stacks.data_catalog import DataCatalog
 from stacks.data_lake import DataLake
 from stacks.delay_delivery import DelayDelivery
 from stacks.etl_jobs import EtlJobs
@@ -114,11 +114,11 @@ class Platform(Stage):
             database=lake.database,
             stream=streaming.stream,
         )
-        Catalogue(
+        DataCatalog(
             self,
-            "catalogue",
+            "data-catalog",
             here,
-            settings.catalogue,
+            settings.data_catalog,
             key=key,
             raw=lake.raw,
             quarantine=lake.quarantine,

@@ -1,15 +1,17 @@
-"""A Glue job on Spark: its script, what the script imports, workers, encryption, and what every job's role needs."""
+"""A Glue job on Spark: its script, what that imports, workers, encryption, what every role needs, and a schedule."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Aws, Duration, IgnoreMode, RemovalPolicy
+from aws_cdk import Aws, Duration, IgnoreMode, RemovalPolicy, Stack
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3_assets as s3_assets
+from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
 from components.base import ROOT
+from components.findings import explain
 from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, use_key
 from components.role import ServiceRole
 
@@ -90,6 +92,28 @@ class GlueStreamingJob(glue.PySparkStreamingJob):
             **_spark(scope, construct_id, script, role, key, encryption, workers, arguments, imports),
         )
         before(role, self)
+
+
+def start_every(
+    scope: Construct, construct_id: str, *, hours: int, job: glue.IJob, description: str, if_missed: str
+) -> None:
+    """Start a job every so many hours; `if_missed` says why nobody has to hear of a start that failed."""
+    role = ServiceRole(scope, f"{construct_id}Role", "scheduler")
+    allow(role, ["glue:StartJobRun"], job.job_arn)
+    schedule = scheduler.CfnSchedule(
+        scope,
+        construct_id,
+        description=description,
+        schedule_expression=f"rate({hours} hours)",
+        flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+        target=scheduler.CfnSchedule.TargetProperty(
+            arn=f"arn:{Aws.PARTITION}:scheduler:::aws-sdk:glue:startJobRun",
+            input=Stack.of(scope).to_json_string({"JobName": job.job_name}),
+            role_arn=role.role_arn,
+        ),
+    )
+    before(role, schedule)
+    explain(schedule, "event-dead-letter", if_missed)
 
 
 def _spark(

@@ -12,7 +12,7 @@ from components.base import Deployment, Options
 from stacks.account_settings import AccountSettingsOptions
 from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
-from stacks.catalogue import CatalogueOptions
+from stacks.data_catalog import DataCatalogOptions
 from stacks.data_lake import DataLakeOptions
 from stacks.delay_delivery import DelayDeliveryOptions
 from stacks.etl_jobs import EtlJobsOptions
@@ -56,7 +56,7 @@ class Settings(Options):
     delay_delivery: DelayDeliveryOptions = DelayDeliveryOptions()
     catalog_etl: CatalogEtlOptions = CatalogEtlOptions()
     etl_jobs: EtlJobsOptions = EtlJobsOptions()
-    catalogue: CatalogueOptions = CatalogueOptions()
+    data_catalog: DataCatalogOptions = DataCatalogOptions()
     training: TrainingOptions = TrainingOptions()
     serving: ServingOptions = ServingOptions()
     stream_scoring: StreamScoringOptions = StreamScoringOptions()

@@ -46,7 +46,7 @@ SHOWN = 3
 DATA_YEAR = 2013
 
 T = TypeVar("T")
-Places = dict[str, tuple[str, ...]]  # by event id: "curated" or the reason of its quarantine
+Places = dict[str, tuple[str, ...]]  # by event id: "curated", "raw" (weather), or why it is quarantined
 ONCE = {place: (place,) for place in ("curated", "raw")}  # one object for a million events
 
 
@@ -132,16 +132,7 @@ def check(
         landed = _check_rows(s3, pool, raw_bucket, "weather", sent, places, findings)
         reasons = _check_quarantine(s3, pool, quarantine_bucket, "flights", sent, places, findings)
         weather_reasons = _check_quarantine(s3, pool, quarantine_bucket, "weather", sent, places, findings)
-    for event_id, event in sent.items():
-        good = "raw" if event_id in hours else "curated"
-        expected = good if event.kind == "good" else event.kind
-        found = places.get(event_id, ())
-        if not found:
-            findings["events are in no place"].append(f"{event_id} ({event.kind})")
-        elif len(found) > 1:
-            findings["events are in more than one place"].append(f"{event_id} ({', '.join(found)})")
-        elif found != (expected,):
-            findings["events are in the wrong place"].append(f"{event_id} ({found[0]}, not {expected})")
+    _check_places(sent, hours.keys(), places, findings)
     return Accounting(
         records_expected=len(flights),
         records_sent=len(departures),
@@ -330,6 +321,20 @@ def _check_quarantine(
         elif document["event_id"] != ids[digest]:
             findings["quarantined documents name another event"].append(key)
     return reasons
+
+
+def _check_places(sent: dict[str, Sent], hours: Set[str], places: Places, findings: dict[str, list[str]]) -> None:
+    """Hold the places that an event was found in against the one where it is to end."""
+    for event_id, event in sent.items():
+        good = "raw" if event_id in hours else "curated"
+        expected = good if event.kind == "good" else event.kind
+        found = places.get(event_id, ())
+        if not found:
+            findings["events are in no place"].append(f"{event_id} ({event.kind})")
+        elif len(found) > 1:
+            findings["events are in more than one place"].append(f"{event_id} ({', '.join(found)})")
+        elif found != (expected,):
+            findings["events are in the wrong place"].append(f"{event_id} ({found[0]}, not {expected})")
 
 
 def _may_lack_id(reason: str, data: bytes) -> bool:

@@ -79,7 +79,8 @@ def decode_avro(columns: Columns, body: bytes) -> Iterator[tuple[Any, ...]]:
     """The rows of an Avro file. Raises ValueError if its fields are others than the columns."""
     import fastavro
 
-    for record in fastavro.reader(io.BytesIO(body)):
+    records: Iterator[Any] = fastavro.reader(io.BytesIO(body))
+    for record in records:
         if other := record.keys() ^ {name for name, _ in columns}:
             raise ValueError(f"field {', '.join(sorted(other))} is not in all Avro files, or not in the schema")
         yield tuple(record[name] for name, _ in columns)
@@ -91,7 +92,8 @@ def avro_schema(body: bytes) -> str:
 
     names = {avro: spark for spark, avro in AVRO_TYPES.items()} | {"float": "double"}
     columns = []
-    for field in fastavro.reader(io.BytesIO(body)).writer_schema["fields"]:
+    schema: Any = fastavro.reader(io.BytesIO(body)).writer_schema
+    for field in schema["fields"]:
         union = field["type"] if isinstance(field["type"], list) else [field["type"]]
         kinds = [kind for kind in union if kind != "null"]
         if len(kinds) != 1 or str(kinds[0]) not in names:
@@ -147,7 +149,7 @@ def read(spark: SparkSession, path: str, format_: str, schema: str) -> DataFrame
     if format_ not in CODECS:
         given = spark.read.schema(schema) if schema else spark.read
         table = given.format(format_).options(**OPTIONS[format_]).load(path)
-        # A field that the schema hasn't would be left out; the other readers refuse that themselves.
+        # Spark leaves out a field that the schema lacks; the other readers refuse it themselves.
         if format_ == "json" and (unknown := set(spark.read.json(path).columns) - set(table.columns)):
             raise ValueError(f"--schema has no {', '.join(sorted(unknown))}, which {path} has")
         return table
@@ -173,7 +175,7 @@ def flat(table: DataFrame) -> Columns:
     columns = table.dtypes
     if wrong := [f"{name} is {kind}" for name, kind in columns if kind not in AVRO_TYPES]:
         raise ValueError(f"column {', '.join(wrong)}; a flat table has {', '.join(AVRO_TYPES)} columns: cast it first")
-    # Avro's rule for names; XML has one like it, and a row is called so in ours.
+    # Avro's rule for names, and XML's is like it; "row" is the element that our XML has for a row.
     if wrong := [name for name, _ in columns if name == "row" or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)]:
         raise ValueError(
             f"column {wrong[0]!r} can't be called so in every format: letters, digits and _, and not 'row'"

@@ -96,7 +96,7 @@ def run(spark: SparkSession, task: Task) -> None:
     rows = table.select(F.col(task.id).alias("id"), F.col(task.name).alias("name")).where("name IS NOT NULL")
     matched = match(rows, task.threshold).cache()
     sinks.write(matched.coalesce(1), task.target)
-    counted = matched.agg(F.count("id").alias("rows"), F.countDistinct("cluster").alias("clusters")).first()
+    (counted,) = matched.agg(F.count("id").alias("rows"), F.countDistinct("cluster").alias("clusters")).collect()
     print(json.dumps(counted.asDict()), flush=True)
 
 

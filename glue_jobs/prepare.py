@@ -38,7 +38,7 @@ def drop_fields(table: DataFrame, names: Sequence[str]) -> DataFrame:
 
 def drop_null_fields(table: DataFrame, keep: Sequence[str]) -> DataFrame:
     """Leave out the columns that have no value in any row, but for those of `keep`."""
-    found = table.agg(*(F.count(F.col(f"`{name}`")).alias(name) for name in table.columns)).first()
+    (found,) = table.agg(*(F.count(F.col(f"`{name}`")).alias(name) for name in table.columns)).collect()
     empty = [name for name, count in found.asDict().items() if not count and name not in keep]
     return table.drop(*empty)
 

@@ -4,7 +4,7 @@ import csv
 import importlib.util
 import itertools
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def events(
 def _month(header: list[str], lines: list[str], days: Collection[int], later: int) -> list[Event]:
     """Return a month's events on these days, in time order, as of `later` years after the data."""
     rows = (dict(zip(header, row, strict=True)) for row in csv.reader(lines))
-    month = [_event(moved(row, later)) for row in rows if int(row["day"]) in days]
+    month = [event_of(moved(row, later), event_id, _CONVERTERS) for row in rows if int(row["day"]) in days]
     month.sort(key=lambda event: (event["time_hour"], event["minute"], event["event_id"]))
     return month
 
@@ -114,9 +114,12 @@ def event_id(row: dict[str, str]) -> str:
     return f"{day}-{row['carrier']}-{row['flight']}-{row['origin']}"
 
 
-def _event(row: dict[str, str]) -> Event:
+def event_of(
+    row: dict[str, str], event_id: Callable[[dict[str, str]], str], converters: Mapping[str, Callable[[str], Any]]
+) -> Event:
+    """Return a row of text as an event, its id first; "NA" means null."""
     event: Event = {"event_id": event_id(row)}
-    for name, convert in _CONVERTERS.items():
+    for name, convert in converters.items():
         value = row[name]
         event[name] = None if value == "NA" else convert(value)
     return event

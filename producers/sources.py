@@ -7,9 +7,8 @@ from typing import NamedTuple
 from producers import flights, weather
 from producers.flights import Event
 
-_LONGEST_KEY = (
-    256  # characters: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html
-)
+# Characters: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html
+_LONGEST_KEY = 256
 
 
 class Source(NamedTuple):

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from producers.flights import ALL_DAYS, ALL_MONTHS, YEARS, Event, data_folder, moved
+from producers.flights import ALL_DAYS, ALL_MONTHS, YEARS, Event, data_folder, event_of, moved
 
 _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "time_hour": str,
@@ -46,7 +46,7 @@ def events(
             )
         wanted = [row for row in rows if int(row["month"]) in months and int(row["day"]) in days]
     wanted.sort(key=lambda row: (row["time_hour"], row["origin"]))
-    yield from (_event(moved(row, year - YEARS[0])) for year in years for row in wanted)
+    yield from (event_of(moved(row, year - YEARS[0]), event_id, _CONVERTERS) for year in years for row in wanted)
 
 
 def event_id(row: dict[str, str]) -> str:
@@ -55,11 +55,3 @@ def event_id(row: dict[str, str]) -> str:
     The local hour would not do: 1:00 comes twice on 3 November 2013, when daylight saving ends.
     """
     return f"{row['time_hour'].removesuffix(':00:00Z')}Z-{row['origin']}"
-
-
-def _event(row: dict[str, str]) -> Event:
-    event: Event = {"event_id": event_id(row)}
-    for name, convert in _CONVERTERS.items():
-        value = row[name]
-        event[name] = None if value == "NA" else convert(value)
-    return event

@@ -11,7 +11,7 @@ Copy        this file, components/{alerts,base,dead_letters,findings,glue_job,la
             role}.py, schemas and glue_jobs.
 """
 
-from aws_cdk import Aws, CfnOutput, Duration
+from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_athena as athena
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -19,7 +19,6 @@ from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -27,9 +26,9 @@ from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
 from components.findings import explain
-from components.glue_job import GlueJob, JobEncryption
+from components.glue_job import GlueJob, JobEncryption, start_every
 from components.parquet_table import DayPartitionedTable
-from components.permissions import allow, before, read_objects, replace_objects
+from components.permissions import before, read_objects, replace_objects
 from components.role import ServiceRole
 from schemas import flights
 
@@ -83,7 +82,14 @@ class CatalogEtl(Layer):
         workflow = self._workflow(options, job)
         undelivered = DeadLetters(self, "UndeliveredEvents", deployment, key=key)
         self._start_on_new_objects(raw, workflow, undelivered)
-        self._sweep(options.sweep_hours, job)
+        start_every(
+            self,
+            "Sweep",
+            hours=options.sweep_hours,
+            job=job,
+            description="Curates flights whose event was lost, and what a run that was out of time has left",
+            if_missed="the next sweep finds what this one would have",
+        )
         self.alerts = self._tell_of_failures(options, key, job, undelivered)
         self.table = DayPartitionedTable(
             self,
@@ -164,24 +170,6 @@ class CatalogEtl(Layer):
                 dead_letter_config=undelivered.of(rule),
             )
         ]
-
-    def _sweep(self, hours: int, job: GlueJob) -> None:
-        role = ServiceRole(self, "SweepRole", "scheduler")
-        allow(role, ["glue:StartJobRun"], job.job_arn)
-        schedule = scheduler.CfnSchedule(
-            self,
-            "Sweep",
-            description="Curates flights whose event was lost, and what a run that was out of time has left",
-            schedule_expression=f"rate({hours} hours)",
-            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
-            target=scheduler.CfnSchedule.TargetProperty(
-                arn=f"arn:{Aws.PARTITION}:scheduler:::aws-sdk:glue:startJobRun",
-                input=self.to_json_string({"JobName": job.job_name}),
-                role_arn=role.role_arn,
-            ),
-        )
-        before(role, schedule)
-        explain(schedule, "event-dead-letter", "the next sweep finds what this one would have")
 
     def _tell_of_failures(
         self, options: CatalogEtlOptions, key: kms.IKey, job: GlueJob, undelivered: DeadLetters

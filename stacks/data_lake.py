@@ -27,9 +27,9 @@ from components.lifecycle import Rule, StorageClass, archive_tiers, recoverable
 Zone = Literal["raw", "quarantine", "curated", "features", "models", "captured"]
 ANALYSES_PREFIX = "storage-class-analysis/"
 # The layers whose jobs and functions AWS runs in networks of its own.
-_WORKING_LAYERS = (
+WORKING_LAYERS = (
     *("data-lake", "streaming", "flight-state", "real-time", "delay-delivery"),
-    *("catalog-etl", "catalogue", "etl-jobs", "training", "serving", "monitoring"),
+    *("catalog-etl", "data-catalog", "etl-jobs", "training", "serving", "monitoring"),
 )
 
 
@@ -176,7 +176,7 @@ class DataLake(Layer):
         if not vpc:
             raise ValueError("endpoint_only needs the VPC that objects are reached from: give DataLake its `vpc`")
         # CloudFormation names roles after the stack, and cuts the names of stacks that are long.
-        stacks = sorted({f"{self.deployment.prefix}-{layer}"[:24] for layer in _WORKING_LAYERS})
+        stacks = sorted({f"{self.deployment.prefix}-{layer}"[:24] for layer in WORKING_LAYERS})
         excepted = [f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/{stack}*" for stack in stacks]
         excepted += [f"arn:{Aws.PARTITION}:iam::{account}:*" for account in accounts]
         for bucket in self._own():

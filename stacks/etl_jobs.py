@@ -18,15 +18,13 @@ from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
-from components.findings import explain
-from components.glue_job import GlueJob, GlueStreamingJob, JobEncryption
+from components.glue_job import GlueJob, GlueStreamingJob, JobEncryption, start_every
 from components.parquet_table import DayPartitionedTable, ParquetTable
-from components.permissions import allow, before, read_objects, replace_objects
+from components.permissions import allow, read_objects, replace_objects
 from components.role import ServiceRole
 from schemas import flights
 
@@ -79,7 +77,7 @@ class EtlJobs(Layer):
         super().__init__(scope, construct_id, deployment, "Millrace: further Glue jobs on curated flights")
         self.options, self.key = options, key
         self.encryption = JobEncryption(self, "Encryption", key=key)
-        self._catalogue(database, curated, features)
+        self._tables(database, curated, features)
         feature_table = self._feature_table(curated, features)
         self._prepare(raw, curated, features)
         self._convert_format(raw, curated, features)
@@ -87,10 +85,21 @@ class EtlJobs(Layer):
         self._match(raw, curated, database)
         compact = self._compact(curated)
         self._count_by_hour(curated, stream)
-        self._every(options.features_hours, "Features", feature_table)
-        self._every(options.compact_hours, "Compaction", compact)
+        for construct_id, hours, job in (
+            ("FeaturesSchedule", options.features_hours, feature_table),
+            ("CompactionSchedule", options.compact_hours, compact),
+        ):
+            if hours is not None:
+                start_every(
+                    self,
+                    construct_id,
+                    hours=hours,
+                    job=job,
+                    description=f"Starts {job.node.id}",
+                    if_missed="the next run does what this one would have",
+                )
 
-    def _catalogue(self, database: glue.IDatabase, curated: s3.IBucket, features: s3.IBucket) -> None:
+    def _tables(self, database: glue.IDatabase, curated: s3.IBucket, features: s3.IBucket) -> None:
         self.features_table = DayPartitionedTable(
             self,
             "FeaturesTable",
@@ -288,26 +297,6 @@ class EtlJobs(Layer):
             allow(role, ["glue:GetConnection"], f"{catalogue}:catalog", f"{catalogue}:connection/{jdbc.connection}")
             allow(role, ["secretsmanager:GetSecretValue"], jdbc.secret_arn)
         return ["sinks", "jdbc"] if jdbc else ["sinks"]
-
-    def _every(self, hours: int | None, name: str, job: GlueJob) -> None:
-        if hours is None:
-            return
-        role = ServiceRole(self, f"{name}ScheduleRole", "scheduler")
-        allow(role, ["glue:StartJobRun"], job.job_arn)
-        schedule = scheduler.CfnSchedule(
-            self,
-            f"{name}Schedule",
-            description=f"Starts {job.node.id}",
-            schedule_expression=f"rate({hours} hours)",
-            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
-            target=scheduler.CfnSchedule.TargetProperty(
-                arn=f"arn:{Aws.PARTITION}:scheduler:::aws-sdk:glue:startJobRun",
-                input=self.to_json_string({"JobName": job.job_name}),
-                role_arn=role.role_arn,
-            ),
-        )
-        before(role, schedule)
-        explain(schedule, "event-dead-letter", "the next run does what this one would have")
 
 
 def training_flow(airports: str) -> list[dict[str, Any]]:

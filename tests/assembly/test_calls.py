@@ -21,7 +21,7 @@ ROLES = {  # layer -> the start of a policy's name, and an action that its role 
     "monitoring": ("JobRole", "sagemaker:DescribeEndpointConfig"),
     "training": ("EmptyGroupRole", "sagemaker:ListModelPackages"),
     "catalog-etl": ("JobRole", "s3:DeleteObject"),
-    "catalogue": ("LayoutsRole", "s3:PutObject"),
+    "data-catalog": ("LayoutsRole", "s3:PutObject"),
     "etl-jobs": ("StreamingWindowRole", "kinesis:GetRecords"),
     "foundation": ("MlImageBuildRole", "ecr:PutImage"),
 }
@@ -65,7 +65,7 @@ def test_only_people_and_what_is_no_python_is_not_judged(assembly: Assembly) -> 
     assert layers == {
         ("data-lake", emptier),
         ("images", emptier),
-        ("catalogue", "nothing in the assembly works with it"),  # the sandbox evaluates rules on demand alone
+        ("data-catalog", "nothing in the assembly works with it"),  # the sandbox evaluates rules on demand alone
         ("people", "nothing in the assembly works with it"),
     }
 

@@ -15,7 +15,7 @@ from moto import mock_aws
 from checks.assembly import Assembly, Stack
 from components.base import Deployment, Layer
 from components.lifecycle import LifecycleError
-from stacks.data_lake import DataLake, DataLakeOptions
+from stacks.data_lake import WORKING_LAYERS, DataLake, DataLakeOptions
 from tests.assembly.synthesis import ROOT
 
 KEYS = "arn:aws:kms:eu-west-1:123456789012:key/"
@@ -262,6 +262,12 @@ def test_endpoint_only_lets_in_the_network_and_the_platforms_own_roles(
     for zone in ("Raw", "Models"):
         assert decide(full, zone, "GetObject", context, principal) == decision
         assert decide(full, zone, "PutBucketPolicy", context, principal) == "ImplicitDeny", "a way back"
+
+
+def test_every_layer_that_works_in_the_lake_is_among_those_let_in(assembly: Assembly) -> None:
+    stacks = assembly.environments["production"].values()
+    named = {stack.layer for stack in stacks if "-data-lake" in json.dumps(stack.template)}
+    assert {"data-lake", *named} - {"audit", "people"} == set(WORKING_LAYERS), "people and CloudTrail are not excepted"
 
 
 def test_by_default_objects_are_reached_from_anywhere(assembly: Assembly) -> None:

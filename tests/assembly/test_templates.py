@@ -35,7 +35,7 @@ OUTPUTS = {
     "delay-delivery": {"DelayDeliveryStreamName"},
     "stream-scoring": {"ScoresTableName"},
     "catalog-etl": {"WorkGroupName", "GlueWorkflowName", "GlueJobName", "CuratedTableName", "GlueAlertTopicArn"},
-    "catalogue": {
+    "data-catalog": {
         "NightlyWorkflowName",
         "LayoutsJobName",
         "ReferenceCrawlerName",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -114,6 +115,12 @@ def test_a_wrong_value_is_named_by_row_and_field(field: Field, value: Any, befor
         assert f"'{field.name}'" in str(error) or "is not JSON" in str(error)
     else:
         assert value is None or field.value(value) is not None
+
+
+def test_the_request_of_the_documentation_is_answered() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "model.md").read_text()
+    (payload,) = re.findall(r'^ +(\{"body": .*\})$', page, re.MULTILINE)
+    assert invoke(json.loads(payload)["body"].encode()) == (200, f'{{"late_probability": {BASE_RATE}}}\n')
 
 
 def test_the_row_and_the_field_are_named() -> None:

@@ -1,4 +1,4 @@
-"""The project keeps its shape: small files, a small local cloud."""
+"""The project keeps its shape: small files, a small local cloud, imports that point one way."""
 
 import ast
 import io
@@ -13,6 +13,7 @@ FOLDERS = [
     "components",
     "config",
     "demo",
+    "flink_jobs",
     "glue_jobs",
     "lambda",
     "local",
@@ -25,6 +26,21 @@ FOLDERS = [
 ]
 LONGEST_FILE = 400
 LOCAL_LINES = 3_000  # of code: without blank lines, comments and docstrings
+# What each folder imports of the others: stacks are made of components, and nothing deployed knows the local cloud.
+IMPORTS: dict[str, set[str]] = {
+    "checks": set(),
+    "components": set(),
+    "config": {"components", "stacks"},
+    "flink_jobs": set(),
+    "glue_jobs": set(),
+    "lambda": set(),
+    "local": set(),
+    "ml": set(),
+    "pipelines": {"ml"},
+    "producers": set(),
+    "schemas": set(),
+    "stacks": {"components", "pipelines", "schemas"},
+}
 _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -45,6 +61,26 @@ def code_lines(path: Path) -> int:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
             lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
     return len(lines)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The folders of this project that a file imports from."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        yield from {name.partition(".")[0] for name in names} & set(FOLDERS)
+
+
+def test_imports_point_one_way() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for folder, allowed in IMPORTS.items()
+        for path in files(folder)
+        for name in imported(path)
+        if name not in {folder, *allowed}
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_no_file_is_too_long_to_read() -> None:

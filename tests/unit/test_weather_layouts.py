@@ -15,7 +15,7 @@ import pytest
 from glue_jobs import weather_layouts as job
 from producers import weather
 from schemas.weather import RAW_COLUMNS, STATION_COLUMNS
-from stacks.catalogue import BY_DATE, BY_STATION
+from stacks.data_catalog import BY_DATE, BY_STATION
 from tests.unit.test_curate_flights import ARROW, FolderS3
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def test_a_station_that_no_table_lists_is_written_and_said(
     spark: "SparkSession", s3: FolderS3, deliver: Deliver, buckets: dict[str, Path]
 ) -> None:
     deliver("a", weather.events([1], [5]))
-    with pytest.raises(RuntimeError, match=r"weather of JFK, LGA is written but not in the tables.*catalogue.stations"):
+    with pytest.raises(
+        RuntimeError, match=r"weather of JFK, LGA is written but not in the tables.*data_catalog.stations"
+    ):
         run(spark, s3, frozenset({"EWR"}))
     assert any("JFK" in key for key in written(buckets))
 

@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "second_factor": False,
             "session_hours": 12,
         },
-        "catalogue": {
+        "data_catalog": {
             "relational_database": {
                 "connection": "bookings",
                 "path": "bookings/public/%",

@@ -13,7 +13,7 @@ from tests.assembly.test_curation import named, only, statements
 
 def catalogues(assembly: Assembly) -> list[Stack]:
     """The catalogue of each environment."""
-    return [stacks["catalogue"] for stacks in assembly.environments.values()]
+    return [stacks["data-catalog"] for stacks in assembly.environments.values()]
 
 
 def properties(stack: Stack, kind: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def listed(value: Any) -> list[Any]:
 def test_the_nightly_workflow_crawls_before_it_curates(assembly: Assembly) -> None:
     """Answer B: crawler, catalogue, job and schedule, with nothing to keep running."""
     for environment, stacks in assembly.environments.items():
-        stack, job = stacks["catalogue"], only(stacks["catalog-etl"], "AWS::Glue::Job")
+        stack, job = stacks["data-catalog"], only(stacks["catalog-etl"], "AWS::Glue::Job")
         triggers = properties(stack, "AWS::Glue::Trigger")
         workflow = {"Ref": only(stack, "AWS::Glue::Workflow")}
         assert all(each["WorkflowName"] == workflow for each in triggers.values())
@@ -153,7 +153,7 @@ def test_every_version_of_a_schema_is_registered(assembly: Assembly) -> None:
 
 def test_rules_are_evaluated_and_people_are_told(assembly: Assembly) -> None:
     for environment, stacks in assembly.environments.items():
-        stack = stacks["catalogue"]
+        stack = stacks["data-catalog"]
         rulesets = properties(stack, "AWS::Glue::DataQualityRuleset")
         assert sorted(each["Ruleset"] for each in rulesets.values()) == sorted(map(rules, ("flights", "weather")))
         schedules = properties(stack, "AWS::Scheduler::Schedule")
@@ -179,7 +179,7 @@ def test_rules_are_evaluated_and_people_are_told(assembly: Assembly) -> None:
 @pytest.mark.requirement("etl-databrew")
 def test_databrew_cleans_flights_when_asked_for(assembly: Assembly, variants: Assembly) -> None:
     assert not any(properties(stack, "AWS::DataBrew::Job") for stack in catalogues(assembly))
-    stack = variants.environments["asked"]["catalogue"]
+    stack = variants.environments["asked"]["data-catalog"]
     (recipe,) = properties(stack, "AWS::DataBrew::Recipe").values()
     operations = [step["Action"]["Operation"] for step in recipe["Steps"]]
     assert {"REMOVE_INVALID", "FILL_WITH_CUSTOM", "CHANGE_DATA_TYPE"} <= {*operations}
@@ -191,7 +191,7 @@ def test_databrew_cleans_flights_when_asked_for(assembly: Assembly, variants: As
 
 @pytest.mark.requirement("cat-integrations")
 def test_redshift_reads_curated_flights_when_asked_for(variants: Assembly) -> None:
-    stack = variants.environments["asked"]["catalogue"]
+    stack = variants.environments["asked"]["data-catalog"]
     role = stack.outputs["SpectrumRoleArn"]["Value"]
     assert "redshift.amazonaws.com" in json.dumps(stack.resources()[role["Fn::GetAtt"][0]])
     actions = {action for each in statements(stack, role) for action in listed(each["Action"])}

@@ -1,4 +1,4 @@
-"""Catalogue: what is known about the data: found schemas, schema versions, layouts, and whether the rules hold.
+"""Data catalog: what is known about the data: found schemas, schema versions, layouts, and whether the rules hold.
 
 Provisions  crawlers over raw and quarantine, which log changed schemas and apply none; one that registers partitions of
             the stacks' tables; the nightly workflow that runs them and the jobs in order; hourly weather by date first
@@ -54,7 +54,7 @@ class RelationalDatabase(Options):
     schedule: str | None = Field(None, pattern=_CRON, description="when to crawl it, in UTC; None: on demand alone")
 
 
-class CatalogueOptions(Options):
+class DataCatalogOptions(Options):
     nightly: str | None = Field(
         "cron(0 3 * * ? *)", pattern=_CRON, description="when the nightly workflow runs, in UTC; None: on demand alone"
     )
@@ -72,7 +72,7 @@ class CatalogueOptions(Options):
     redshift_spectrum: bool = Field(False, description="a role with which Redshift reads curated flights")
 
 
-class Catalogue(Layer):
+class DataCatalog(Layer):
     """Crawlers -> nightly workflow -> layouts; schema versions; rules, and who is told when they are broken."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Catalogue(Layer):
         scope: Construct,
         construct_id: str,
         deployment: Deployment,
-        options: CatalogueOptions,
+        options: DataCatalogOptions,
         *,
         key: kms.IKey,
         raw: s3.IBucket,
@@ -128,7 +128,7 @@ class Catalogue(Layer):
 
     def _crawlers(
         self,
-        options: CatalogueOptions,
+        options: DataCatalogOptions,
         raw: s3.IBucket,
         quarantine: s3.IBucket,
         tables: list[CataloguedTable],
@@ -189,7 +189,7 @@ class Catalogue(Layer):
         return crawlers
 
     def _layouts(
-        self, options: CatalogueOptions, curated: s3.IBucket, database: glue.IDatabase
+        self, options: DataCatalogOptions, curated: s3.IBucket, database: glue.IDatabase
     ) -> tuple[ProjectedTable, ProjectedTable]:
         by_date, by_station = (
             ProjectedTable(
@@ -212,7 +212,7 @@ class Catalogue(Layer):
 
     def _layouts_job(
         self,
-        options: CatalogueOptions,
+        options: DataCatalogOptions,
         key: kms.IKey,
         encryption: glue.ISecurityConfiguration,
         raw: s3.IBucket,
@@ -354,7 +354,7 @@ class Catalogue(Layer):
             )
 
     def _spectrum(self, flights: CataloguedTable, database: glue.IDatabase, key: kms.IKey) -> None:
-        """What Redshift's CREATE EXTERNAL SCHEMA names: docs/catalogue.md."""
+        """What Redshift's CREATE EXTERNAL SCHEMA names: docs/data-catalog.md."""
         role = ServiceRole(self, "SpectrumRole", "redshift")
         read_tables(role, database, flights)
         decrypt(role, key)
