@@ -1,6 +1,7 @@
 """The two kinds of events, each with a stream of its own, and what their records are keyed by."""
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from producers.flights import Event
 _LONGEST_KEY = (
     256  # characters: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html
 )
+# JSON can write half of a surrogate pair, UTF-8 can't: no request would take it.
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 class Source(NamedTuple):
@@ -28,7 +31,7 @@ class Source(NamedTuple):
         """Return the first of the key's fields that an event has; for what is no event, a digest of its bytes."""
         for name in self.key_fields:
             value = event.get(name) if isinstance(event, dict) else None
-            if isinstance(value, str) and 0 < len(value) <= _LONGEST_KEY:
+            if isinstance(value, str) and 0 < len(value) <= _LONGEST_KEY and not _HALF_CHARACTER.search(value):
                 return value
         return hashlib.sha256(data).hexdigest()
 
