@@ -203,9 +203,11 @@ def main(arguments: Sequence[str]) -> int:
         deployment.wait_until_read(kinesis, session.client("firehose"), target)
     redrive = Redrive(session.client("s3"), None if options.dry_run else kinesis, target)
     try:
-        for name in options.places:
-            for key in redrive.keys(PLACES[name], options):
-                redrive.redrive(PLACES[name], key)
+        # All are listed before the first is sent: what comes back of it is for the next command, or it may never end.
+        places = [PLACES[name] for name in dict.fromkeys(options.places)]
+        found = [(place, key) for place in places for key in redrive.keys(place, options)]
+        for place, key in found:
+            redrive.redrive(place, key)
     except KeyboardInterrupt:
         redrive.summary.interrupted = True
         print("stopped; the same command goes on from here", file=sys.stderr)
