@@ -239,6 +239,9 @@ def parse_args(arguments: Sequence[str]) -> Task:
     task = Task(options.source_path, options.source_format, options.target_path, options.target_format, options.schema)
     if task.source_format in WITHOUT_SCHEMA and not task.schema:
         parser.error(f"--schema is missing: {task.source_format} doesn't say what its columns are")
+    # What the folder held is deleted: without the slash, its neighbours of a longer name would be as well.
+    if not re.fullmatch("s3://[^/]+/.+/", task.target):
+        parser.error(f"--target_path is {task.target!r}: give s3://bucket/folder/, with a slash at the end")
     if overlap(task.source, task.target):
         parser.error("--target_path is the source or lies in it, and would replace what is being read")
     return task

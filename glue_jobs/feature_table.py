@@ -110,6 +110,9 @@ def parse_args(arguments: Sequence[str]) -> Task:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--window_days", required=True, type=int)
     options, _ = parser.parse_known_args(arguments)
+    for name in ("curated_path", "features_path"):
+        if not (path := getattr(options, name)).startswith("s3://") or not path.endswith("/"):
+            parser.error(f"--{name} is {path!r}: give s3://bucket/folder/, with a slash at the end")
     if options.window_days < 1:
         parser.error(f"--window_days is {options.window_days}: give 1 or more")
     return Task(options.curated_path, options.features_path, options.state_path, options.window_days)

@@ -15,13 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import urlparse
 
 import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
+
+from glue_jobs.days import list_days
+from glue_jobs.paths import split_path
 
 PARTITION = ("year", "month", "day", "station")
 # Partition columns are read from the path (year=2013/month=01/day=05).
@@ -35,8 +37,6 @@ WRITTEN = pa.schema(
 )
 
 _PUTS = 16  # at once
-# Names that begin with a dot or an underscore are hidden to Spark.
-_DAY_IN_KEY = re.compile(r"year=\d{4}/month=\d{2}/day=\d{2}(?=/[^/._][^/]*$)")
 
 
 class Options(NamedTuple):
@@ -50,14 +50,7 @@ class Options(NamedTuple):
 
 def recent_days(s3: Any, raw_path: str, since: datetime) -> set[str]:
     """The days ("year=2013/month=01/day=05") of which an object has arrived since then."""
-    bucket, prefix = _split(raw_path)
-    days = set()
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            found = _DAY_IN_KEY.match(item["Key"], len(prefix))
-            if found and item["Size"] and item["LastModified"] >= since:
-                days.add(found[0])
-    return days
+    return {day for day, seen in list_days(s3, raw_path).items() if datetime.fromisoformat(seen.newest) >= since}
 
 
 def read_raw(spark: SparkSession, path: str, days: Collection[str]) -> DataFrame:
@@ -96,7 +89,7 @@ def write(spark: SparkSession, s3: Any, options: Options, days: Collection[str])
 
     def put(file: tuple[str, bytes, str]) -> str:
         place, body, station = file
-        bucket, key = _split(place)
+        bucket, key = split_path(place)
         s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/vnd.apache.parquet")
         return station
 
@@ -139,11 +132,6 @@ def parse_args(arguments: Sequence[str]) -> Options:
             parser.error(f"--{name} is {getattr(given, name)!r}: it needs a field for each of {', '.join(PARTITION)}")
     layouts = (given.by_date_path, given.by_station_path)
     return Options(given.raw_path, layouts, frozenset(given.stations.split(",")), given.arrived_hours)
-
-
-def _split(path: str) -> tuple[str, str]:
-    parsed = urlparse(path)
-    return parsed.netloc, parsed.path.removeprefix("/")
 
 
 def main() -> None:

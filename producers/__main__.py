@@ -15,6 +15,7 @@ from pathlib import Path
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from producers import damage, deployment, disorder, flights, redrive
 from producers.console import add_deployment, reporter, stack_prefix
@@ -52,10 +53,11 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--resume", action="store_true", help="leave out what the ledger has: goes on where the same command ended"
     )
-    parser.add_argument(
-        "--ledger", type=Path, default=Path("build/ledger.csv"), help="appended to, default %(default)s"
-    )
-    return parser.parse_args(arguments)
+    parser.add_argument("--ledger", type=Path, help="appended to, default build/ledger-<prefix>.csv")
+    options = parser.parse_args(arguments)
+    # One a deployment: what another has taken must not be left out of this one by --resume.
+    options.ledger = options.ledger or Path(f"build/ledger-{stack_prefix(options)}.csv")
+    return options
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -161,5 +163,11 @@ if __name__ == "__main__":
         if sys.argv[1:2] == ["redrive"]:
             sys.exit(redrive.main(sys.argv[2:]))
         main(sys.argv[1:])
-    except (LookupError, FileNotFoundError, TimeoutError, PutFailedError) as error:
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here, a replay with --resume", file=sys.stderr)
+        sys.exit(130)
+    except (
+        *(LookupError, FileNotFoundError, TimeoutError, PutFailedError, deployment.FailedStreamError),
+        *(BotoCoreError, ClientError),  # no region, no credentials or expired ones, no permission
+    ) as error:
         sys.exit(str(error))

@@ -1,6 +1,7 @@
 """The two kinds of events, each with a stream of its own, and what their records are keyed by."""
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from producers.flights import Event
 
 # Characters: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html
 _LONGEST_KEY = 256
+# JSON can write half of a surrogate pair, UTF-8 can't: no request would take it.
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 class Source(NamedTuple):
@@ -27,7 +30,7 @@ class Source(NamedTuple):
         """Return the first of the key's fields that an event has; for what is no event, a digest of its bytes."""
         for name in self.key_fields:
             value = event.get(name) if isinstance(event, dict) else None
-            if isinstance(value, str) and 0 < len(value) <= _LONGEST_KEY:
+            if isinstance(value, str) and 0 < len(value) <= _LONGEST_KEY and not _HALF_CHARACTER.search(value):
                 return value
         return hashlib.sha256(data).hexdigest()
 

@@ -120,6 +120,8 @@ def test_other_inputs_are_refused(spark: "SparkSession", s3: FolderS3) -> None:
     [
         ({"--source_format": "csv"}, "--schema is missing: csv doesn't say"),
         ({"--target_path": "s3://curated/flights/x/"}, "--target_path is the source or lies in it"),
+        ({"--target_path": "s3://curated/convert"}, "give s3://bucket/folder/, with a slash at the end"),
+        ({"--target_path": "s3://another/"}, "give s3://bucket/folder/, with a slash at the end"),
         ({"--target_format": "xlsx"}, "invalid choice: 'xlsx'"),
     ],
 )

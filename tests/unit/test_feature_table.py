@@ -158,3 +158,26 @@ def test_days_that_a_change_reaches() -> None:
     days = [f"year=2013/month={month:02}/day={day:02}" for month, day in ((1, 30), (1, 31), (2, 1), (2, 4))]
     assert job.reaching([days[1]], days, 0, 2) == days[1:3]
     assert job.reaching([days[3]], days, -4, 0) == days[1:]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"--curated_path": "s3://curated/flights"},
+            "--curated_path is 's3://curated/flights': give s3://bucket/folder/",
+        ),
+        ({"--window_days": "0"}, "give 1 or more"),
+    ],
+)
+def test_refuses_arguments_that_would_find_nothing(
+    change: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {
+        "--curated_path": TASK.curated, "--features_path": TASK.features, "--state_path": TASK.state,
+        "--window_days": "2", "--JOB_NAME": "features",
+    }  # fmt: skip
+    assert job.parse_args([word for pair in given.items() for word in pair]) == TASK
+    with pytest.raises(SystemExit):
+        job.parse_args([word for pair in (given | change).items() for word in pair])
+    assert message in capsys.readouterr().err

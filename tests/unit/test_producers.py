@@ -128,7 +128,8 @@ def test_weather_is_damaged_and_keyed_like_flights() -> None:
 
 
 def test_what_is_no_event_has_the_digest_of_its_bytes_for_a_key() -> None:
-    for event in (None, [], "N1", {}, {"tailnum": None, "carrier": ""}, {"tailnum": "N" * 257}, {"carrier": 7}):
+    unfit = ({}, {"tailnum": None, "carrier": ""}, {"tailnum": "N" * 257}, {"carrier": 7}, {"tailnum": "\ud800"})
+    for event in (None, [], "N1", *unfit):
         assert FLIGHTS.partition_key(event, b"x") == hashlib.sha256(b"x").hexdigest()
 
 

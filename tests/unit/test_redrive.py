@@ -135,6 +135,20 @@ def test_an_interrupted_redrive_goes_on_with_the_object_it_was_at(
     assert run(capsys)["sent"] == 2
 
 
+def test_what_fails_again_is_left_to_the_next_redrive(
+    kept: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, letter = kept["kinesis"].put_records, kept["s3"].get_object(Bucket="quarantine", Key=LETTER)["Body"].read()
+
+    def given_up(**request: Any) -> Any:
+        kept["s3"].put_object(Bucket="quarantine", Key=f"{LETTER}-again", Body=letter)
+        return put(**request)
+
+    monkeypatch.setattr(kept["kinesis"], "put_records", given_up)
+    assert run(capsys, "--from", "errors,dead-letters,errors")["objects"] == 2
+    assert run(capsys)["objects"] == 1
+
+
 def test_an_object_whose_records_the_stream_does_not_take_is_not_marked(
     kept: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +184,9 @@ def test_a_record_of_another_stream_or_no_source_is_named(
     assert (summary["sent"], summary["unreadable"]) == (2, 2)
     assert summary["problems"][0].startswith("s3://raw/errors/planes/a: a record of no source that its key names")
     assert summary["problems"][1].startswith(f"s3://quarantine/{LETTER}: a record of another")
+    # No stream has taken them: they are named until one does.
+    again = run(capsys)
+    assert (again["marked_before"], again["unreadable"]) == (1, 2)
 
 
 @pytest.mark.parametrize(
