@@ -1,1 +1,1 @@
-"""Scripts of the Glue jobs: each file is shipped alone."""
+"""Scripts of the Glue jobs and the modules that they share: a job is shipped with what it imports."""

@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import urlparse
 
 import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
+
+from glue_jobs.paths import split_path
 
 PARTITION = ("year", "month", "day", "station")
 # Partition columns are read from the path (year=2013/month=01/day=05).
@@ -50,7 +51,7 @@ class Options(NamedTuple):
 
 def recent_days(s3: Any, raw_path: str, since: datetime) -> set[str]:
     """The days ("year=2013/month=01/day=05") of which an object has arrived since then."""
-    bucket, prefix = _split(raw_path)
+    bucket, prefix = split_path(raw_path)
     days = set()
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
@@ -96,7 +97,7 @@ def write(spark: SparkSession, s3: Any, options: Options, days: Collection[str])
 
     def put(file: tuple[str, bytes, str]) -> str:
         place, body, station = file
-        bucket, key = _split(place)
+        bucket, key = split_path(place)
         s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/vnd.apache.parquet")
         return station
 
@@ -139,11 +140,6 @@ def parse_args(arguments: Sequence[str]) -> Options:
             parser.error(f"--{name} is {getattr(given, name)!r}: it needs a field for each of {', '.join(PARTITION)}")
     layouts = (given.by_date_path, given.by_station_path)
     return Options(given.raw_path, layouts, frozenset(given.stations.split(",")), given.arrived_hours)
-
-
-def _split(path: str) -> tuple[str, str]:
-    parsed = urlparse(path)
-    return parsed.netloc, parsed.path.removeprefix("/")
 
 
 def main() -> None:

@@ -225,6 +225,7 @@ class Catalogue(Layer):
             self,
             "WeatherLayouts",
             script="weather_layouts",
+            imports=["paths"],
             description="Hourly weather of each station and day, by date first and by station first",
             role=role,
             key=key,
