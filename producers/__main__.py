@@ -52,10 +52,11 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--resume", action="store_true", help="leave out what the ledger has: goes on where the same command ended"
     )
-    parser.add_argument(
-        "--ledger", type=Path, default=Path("build/ledger.csv"), help="appended to, default %(default)s"
-    )
-    return parser.parse_args(arguments)
+    parser.add_argument("--ledger", type=Path, help="appended to, default build/ledger-<prefix>.csv")
+    options = parser.parse_args(arguments)
+    # One a deployment: what another has taken must not be left out of this one by --resume.
+    options.ledger = options.ledger or Path(f"build/ledger-{stack_prefix(options)}.csv")
+    return options
 
 
 def main(arguments: Sequence[str]) -> None:

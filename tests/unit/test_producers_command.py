@@ -87,6 +87,11 @@ def test_one_source_can_be_sent_alone(deployed: dict[str, Any], tmp_path: Path) 
     assert [len(received(deployed["kinesis"], stream.name)) for stream in TARGET.streams.values()] == [9, 0]
 
 
+def test_what_one_deployment_has_taken_is_not_left_out_of_another() -> None:
+    given = ("--environment sandbox", "--environment production", "--environment sandbox --prefix another")
+    assert len({command.parse_args(options.split()).ledger for options in given}) == 3
+
+
 def test_weather_comes_with_or_before_the_flights_of_its_day() -> None:
     arguments = ["--environment", "sandbox", "--months", "1", "--days", "1-3", "--duplicate-rate", "0.1"]
     records = list(command._records(command.parse_args(arguments), ["weather", "flights"]))
