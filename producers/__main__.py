@@ -15,6 +15,7 @@ from pathlib import Path
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from producers import damage, deployment, disorder, flights, redrive
 from producers.console import add_deployment, reporter, stack_prefix
@@ -162,5 +163,11 @@ if __name__ == "__main__":
         if sys.argv[1:2] == ["redrive"]:
             sys.exit(redrive.main(sys.argv[2:]))
         main(sys.argv[1:])
-    except (LookupError, FileNotFoundError, TimeoutError, PutFailedError) as error:
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here, a replay with --resume", file=sys.stderr)
+        sys.exit(130)
+    except (
+        *(LookupError, FileNotFoundError, TimeoutError, PutFailedError, deployment.FailedStreamError),
+        *(BotoCoreError, ClientError),  # no region, no credentials or expired ones, no permission
+    ) as error:
         sys.exit(str(error))

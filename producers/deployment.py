@@ -19,6 +19,10 @@ class Stream(NamedTuple):
     delivery: str
 
 
+class FailedStreamError(RuntimeError):
+    """A stream or delivery stream that is not there to be used, and will not be by itself."""
+
+
 @dataclass(frozen=True)
 class Target:
     """Names of what the producer writes to: the stream of each source, and buckets."""
@@ -60,7 +64,7 @@ def _outputs(cloudformation: Any, stack: str, *keys: str) -> dict[str, str]:
 def wait_until_read(
     kinesis: Any, firehose: Any, target: Target, *, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Return once streams and delivery streams are ACTIVE; raises TimeoutError, or RuntimeError if one failed.
+    """Return once streams and delivery streams are ACTIVE; raises TimeoutError, or FailedStreamError.
 
     Firehose reads from LATEST: what is put before the delivery stream is ACTIVE never reaches it.
     """
@@ -84,6 +88,6 @@ def _wait(kind: str, name: str, status: Callable[[str], str], sleep: Callable[[f
         if current in ("ACTIVE", "UPDATING"):
             return
         if current != "CREATING":
-            raise RuntimeError(f"the {kind} {name} is {current}: look at its events in the console and deploy again")
+            raise FailedStreamError(f"the {kind} {name} is {current}: look at its stack's events and deploy again")
         sleep(_POLL_SECONDS)
     raise TimeoutError(f"the {kind} {name} is not ACTIVE after {_TIMEOUT_SECONDS} s: look at its stack's events")

@@ -5,11 +5,15 @@ import hashlib
 import itertools
 import json
 import re
+import runpy
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 
 from producers import __main__ as command
 from producers import damage, deployment, flights, weather
@@ -39,7 +43,9 @@ def test_the_first_put_waits_for_streams_and_delivery_streams() -> None:
     assert len(waits) == 4
 
 
-@pytest.mark.parametrize(("status", "error"), [("CREATING_FAILED", RuntimeError), ("CREATING", TimeoutError)])
+@pytest.mark.parametrize(
+    ("status", "error"), [("CREATING_FAILED", deployment.FailedStreamError), ("CREATING", TimeoutError)]
+)
 def test_a_delivery_stream_that_never_reads_is_an_error(status: str, error: type[Exception]) -> None:
     client = Described(["ACTIVE"], [status])
     with pytest.raises(error, match="delivery stream weather-delivery"):
@@ -113,6 +119,23 @@ def test_a_missing_stack_or_output_says_what_to_do() -> None:
         deployment.find(STACKS, "another")
     with pytest.raises(LookupError, match="has no output QuarantineBucketName"):
         deployment.find(Stacks(data_lake={"RawBucketName": "raw"}), PREFIX)
+
+
+def test_what_ends_a_command_is_said_without_a_traceback(
+    deployed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ended_by(error: BaseException, *words: str) -> object:
+        monkeypatch.setattr(deployed["kinesis"], "describe_stream_summary", Mock(side_effect=error))
+        monkeypatch.setattr(sys, "argv", ["producers", *words, "--environment", "sandbox"])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(command.__file__, run_name="__main__")
+        return end.value.code
+
+    assert ended_by(NoCredentialsError()) == "Unable to locate credentials"
+    expired = ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "expired"}}, "DescribeStreamSummary")
+    assert "ExpiredTokenException" in str(ended_by(expired, "redrive"))
+    assert ended_by(KeyboardInterrupt()) == 130
+    assert "stopped; the same command goes on from here" in capsys.readouterr().err
 
 
 def test_a_refused_event_is_written_once(deployed: dict[str, Any]) -> None:
