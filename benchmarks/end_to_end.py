@@ -24,6 +24,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.figures import Figure, write
+from components.delivery import TRANSFORM_MIB
 from config.sandbox import SETTINGS
 from local import deploy, server, tools
 from local.cloud import Cloud
@@ -194,9 +195,9 @@ def paced(cloud: Cloud) -> Iterable[Figure]:
 
 
 def batch(cloud: Cloud, found: Run) -> int:
-    """Records of one call of the function: 1 MB of them, by the mean size of what the producer sent."""
+    """Records of one call of the function, by the mean size of what the producer sent."""
     sent = (cloud.state / "acknowledged.bytes").read_text()
-    return int(2**20 / (int(sent) / len(found.taken)))
+    return int(TRANSFORM_MIB * 2**20 / (int(sent) / len(found.taken)))
 
 
 def at_once(cloud: Cloud) -> Figure:

@@ -20,6 +20,9 @@ from components.permissions import allow, before, put_objects, use_key
 
 # Under the raw bucket: each record as it came, by the hour of its arrival, and what Firehose could not deliver.
 SOURCE_PREFIX, ERRORS_PREFIX = "source/", "errors/"
+# What the transform is given at once, so that its answer stays below the 6 MB that a function may give: JSON in base64
+# has up to eleven times the bytes of a short line of CSV.
+TRANSFORM_MIB = 0.5
 _BY_DAY = "/".join(f"{unit}=!{{partitionKeyFromLambda:{unit}}}" for unit in ("year", "month", "day"))
 _BY_HOUR = "/".join(
     f"{unit}=!{{timestamp:{letters}}}"
@@ -89,7 +92,10 @@ class Delivery(Construct):
                 dynamic_partitioning=firehose.DynamicPartitioningProps(enabled=True),
                 processors=[
                     firehose.LambdaFunctionProcessor(
-                        transform, buffer_size=Size.mebibytes(1), buffer_interval=Duration.seconds(60), retries=3
+                        transform,
+                        buffer_size=Size.mebibytes(TRANSFORM_MIB),
+                        buffer_interval=Duration.seconds(60),
+                        retries=3,
                     )
                 ],
                 data_format_conversion=firehose.DataFormatConversionProps(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from components.delivery import TRANSFORM_MIB
 from producers import damage, flights, weather
 
 EVENT = next(flights.events())
@@ -46,6 +47,25 @@ def test_csv_of_an_event_becomes_its_json(modules: dict[str, ModuleType], name: 
         outcome = parse(row(*event.values()))
         assert outcome == parse(damage.encode(event))
         assert json.loads(outcome.data) == event
+
+
+@pytest.mark.parametrize("event", [EVENT, next(weather.events())])
+def test_the_answer_to_a_full_buffer_is_small_enough_for_lambda(
+    modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, event: dict[str, Any]
+) -> None:
+    """However short the lines, which grow most. docs.aws.amazon.com/firehose/latest/dev/data-transformation.html"""
+    name = "flights" if "flight" in event else "weather"
+    short = {"event_id": "a", "flight": 1, "sched_dep_time": 5, "sched_arr_time": 5, "distance": 1}
+    fields = modules["contract"].CONTRACTS[name].fields
+    data = row(*(short.get(field.name, event[field.name]) if field.required else "" for field in fields))
+    monkeypatch.setenv("CONTRACT", name)
+    monkeypatch.setenv("QUARANTINE_PREFIX", f"{name}/")
+    given = {"recordId": "4" * 64, "data": base64.b64encode(data).decode()}
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+    (answer,) = modules["handler"].handler({"records": [given]}, context)["records"]
+    assert answer["result"] == "Ok"
+    records = TRANSFORM_MIB * 2**20 // len(data)
+    assert records * len(json.dumps(answer) + ", ") < 6_000_000
 
 
 @pytest.mark.requirement("str-firehose-lambda")
