@@ -7,7 +7,7 @@ Provisions  a Firehose delivery stream that reads the delays; for S3 the table, 
 Inputs      a KMS key, the delays stream, the curated bucket, the catalogue database. As options a domain or collection
             of OpenSearch, or a cluster or workgroup of Redshift, that is there already: neither is cheap.
 Outputs     `table` (S3 only), `name`.
-Costs       nothing idle; Firehose $0.029 a GB, $0.018 more for Parquet.
+Costs       nothing idle; Firehose $0.029 a GB, $0.018 more for Parquet, of records that count as 5 KB at least.
 Copy        this file, components/{base,delivery_role,findings,layout,log_group,parquet_table,permissions,
             role}.py and schemas.
 """

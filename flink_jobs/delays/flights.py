@@ -1,7 +1,7 @@
 """Reads what the job needs of a flight event from a record's bytes, or says why it can't. Knows nothing of Flink.
 
-The rules are those of lambda/records_transform for the fields read here: it decides what reaches the lake, and keeps
-what it refuses in quarantine. Here a refused record is only counted.
+The rules are those of lambda/records_transform for JSON and the fields read here: it decides what reaches the lake,
+which takes CSV as well, and keeps what it refuses in quarantine. Here a refused record is only counted.
 """
 
 import json

@@ -55,7 +55,7 @@ class FlightBatch(BatchProcessor):
 
 
 def read(record: KinesisStreamRecord) -> Told | None:
-    """What a record tells; nothing when it is no flight event: quarantine has it from the transform."""
+    """What a record tells; nothing when it is no flight event in JSON: the transform decides what becomes of it."""
     kinesis = record.kinesis
     try:
         flight = logic.read(kinesis.data_as_bytes())

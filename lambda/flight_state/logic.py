@@ -18,11 +18,11 @@ Delay = Annotated[float, Field(ge=-1440, le=2880)]  # minutes
 
 
 class NotAFlightError(ValueError):
-    """The bytes are no flight event; the transform's quarantine holds them with the reason."""
+    """The bytes are no flight event in JSON: the transform's quarantine holds them, or the lake if they are CSV."""
 
 
 class Flight(BaseModel):
-    """A flight event by the same rules as the transform's: a test holds one against the other."""
+    """A flight event by the same rules as the transform's for JSON: a test holds one against the other."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
