@@ -50,6 +50,7 @@ def _airports() -> dict[str, str]:
 
 @functools.cache
 def _table(bucket: str, key: str, _etag: str) -> dict[str, str]:
-    """One file of the table, read once until it changes."""
-    text = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
-    return {row["faa"]: row["name"] for row in csv.DictReader(text.splitlines())}
+    """One file of the table, read once until it changes. What is no such table has no names, and stops no notice."""
+    text = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode(errors="replace")
+    rows = csv.DictReader(text.splitlines())
+    return {row["faa"]: row["name"] for row in rows if row.get("faa") and row.get("name")}

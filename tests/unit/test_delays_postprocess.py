@@ -73,6 +73,14 @@ def test_the_anomalies_of_a_batch_are_one_notice_with_the_airports_names(handler
     ]
 
 
+def test_a_table_that_is_none_costs_names_and_no_notice(handler: ModuleType, heard: Heard) -> None:
+    for number, body in enumerate((b"code,title\nJFK,x\n", b"faa,name\nJFK\n", b"faa,name\nLGA,\xff\n", b"")):
+        handler.s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}wrong/{number}.csv", Body=body)
+    assert handler.handler(_batch(UNUSUAL), None) == {"batchItemFailures": []}
+    (notice,) = heard()
+    assert json.loads(notice["Message"])[0]["airport_name"] == "John F Kennedy Intl"
+
+
 @pytest.mark.requirement("str-kda-lambda")
 def test_people_read_text_and_programs_json(modules: dict[str, ModuleType]) -> None:
     logic = modules["logic"]
