@@ -32,7 +32,7 @@ METRIC_NAMESPACE = "Millrace/FlightState"
 class FlightStateOptions(Options):
     keep_days: int = Field(30, ge=1, le=3650, description="days that a flight's state is kept after its last event")
     batch_size: int = Field(500, ge=1, le=10_000, description="records that the function is given at most at once")
-    window_seconds: int = Field(5, ge=0, le=300, description="seconds that a batch waits for more records")
+    window_seconds: int = Field(5, ge=1, le=300, description="seconds that a batch waits for more records")
     parallel_batches: int = Field(1, ge=1, le=10, description="batches of a shard at once, each of its own aircraft")
     retry_attempts: int = Field(5, ge=0, le=10_000, description="how often a failed batch is tried again")
     max_age_hours: int = Field(

@@ -31,9 +31,11 @@ from components.stream_consumer import StreamConsumer
 class StreamScoringOptions(Options):
     keep_days: int = Field(7, ge=1, le=3650, description="days that a flight's score is kept")
     batch_size: int = Field(100, ge=1, le=500, description="flights that the endpoint is asked about at once")
-    window_seconds: int = Field(1, ge=0, le=300, description="seconds that a batch waits for more flights")
+    window_seconds: int = Field(1, ge=1, le=300, description="seconds that a batch waits for more flights")
     retry_attempts: int = Field(10, ge=0, le=10_000, description="how often a batch that failed is tried again")
-    max_age_minutes: int = Field(60, ge=1, le=1440, description="age of flights that are given up")
+    max_age_minutes: int = Field(
+        60, ge=1, le=1200, description="age of flights that are given up; the stream has them for 1,440 minutes"
+    )
     late_seconds: int = Field(300, ge=1, description="how far behind the stream scores may be before people hear")
     alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told when it is stuck")
 
