@@ -110,12 +110,14 @@ class Redrive:
             return
         records: list[Record] = []
         unreadable: list[str] = []
+        homeless = False
         for found in place.read(body):
             if isinstance(found, kept.Unreadable):
                 unreadable.append(f"{found.where} ({found.bytes} bytes) {found.reason}")
             elif source := self._source(key, found):
                 records.append(_record(source, found))
             else:
+                homeless = True
                 unreadable.append(f"a record of {found.stream or 'no source that its key names'}: no stream is its own")
         for source, producer in self._producers.items():
             producer.send(record for record in records if record.source == source)
@@ -127,7 +129,8 @@ class Redrive:
             self._name(f"s3://{bucket}/{key}: {problem}")
         if self._producers:
             self.summary.sent += len(records) - len(self._too_large)
-            self._mark(bucket, key, len(records), unreadable)
+            if not homeless:  # a record that no stream has taken is named until one does
+                self._mark(bucket, key, len(records), unreadable)
         self._too_large.clear()
 
     def _source(self, key: str, found: kept.Kept) -> str | None:

@@ -184,6 +184,9 @@ def test_a_record_of_another_stream_or_no_source_is_named(
     assert (summary["sent"], summary["unreadable"]) == (2, 2)
     assert summary["problems"][0].startswith("s3://raw/errors/planes/a: a record of no source that its key names")
     assert summary["problems"][1].startswith(f"s3://quarantine/{LETTER}: a record of another")
+    # No stream has taken them: they are named until one does.
+    again = run(capsys)
+    assert (again["marked_before"], again["unreadable"]) == (1, 2)
 
 
 @pytest.mark.parametrize(
