@@ -123,9 +123,12 @@ class DelayDelivery(Layer):
             prefixes=prefixes[options.deliver_to],
             errors=errors,
         )
+        # Firehose turns no delivery to OpenSearch into another, nor another into one: under a new id it is replaced.
+        # https://docs.aws.amazon.com/firehose/latest/APIReference/API_UpdateDestination.html
+        to = "Domain" if options.opensearch_domain_arn else "Collection" if options.opensearch_collection else ""
         delivery = Part(
             self,
-            "Delivery",
+            f"{to}Delivery",
             delivery_stream_type="KinesisStreamAsSource",
             kinesis_stream_source_configuration=Part.KinesisStreamSourceConfigurationProperty(
                 kinesis_stream_arn=stream.stream_arn, role_arn=self.role.role_arn

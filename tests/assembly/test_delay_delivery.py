@@ -43,6 +43,16 @@ def test_a_setting_chooses_opensearch_or_redshift(variants: Assembly) -> None:
         assert sum(name.endswith("DestinationConfiguration") for name in delivery) == 1
 
 
+def test_a_delivery_to_opensearch_is_replaced_by_any_other(variants: Assembly) -> None:
+    """Each has an id of its own, since UpdateDestination switches from or to none of them."""
+    ids = [
+        name
+        for stacks in variants.environments.values()
+        for name in stacks["delay-delivery"].resources("AWS::KinesisFirehose::DeliveryStream")
+    ]
+    assert len(set(ids)) == len(ids) == 3
+
+
 @pytest.mark.requirement("str-firehose-dest")
 def test_each_role_may_do_what_its_destination_takes_and_no_more(variants: Assembly) -> None:
     assert not [str(finding) for finding in findings(variants) if "delay-delivery" in finding.stack]
