@@ -1,4 +1,4 @@
-"""Glue job: the hourly weather of each station and day as one object in two layouts, date first and station first.
+"""Writes the hourly weather of each station and day as one object in two layouts: by date first, by station first.
 
 A day is written again, whole, when a raw object of it has arrived within the last `arrived_hours`: a second run over
 the same input writes the same bytes, late hours land in their own day, and a night without a run is made up for.
@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
-from glue_jobs.days import list_days
 from glue_jobs.paths import split_path
 
 PARTITION = ("year", "month", "day", "station")
@@ -37,6 +36,8 @@ WRITTEN = pa.schema(
 )
 
 _PUTS = 16  # at once
+# Names that begin with a dot or an underscore are hidden to Spark.
+_DAY_IN_KEY = re.compile(r"year=\d{4}/month=\d{2}/day=\d{2}(?=/[^/._][^/]*$)")
 
 
 class Options(NamedTuple):
@@ -50,7 +51,14 @@ class Options(NamedTuple):
 
 def recent_days(s3: Any, raw_path: str, since: datetime) -> set[str]:
     """The days ("year=2013/month=01/day=05") of which an object has arrived since then."""
-    return {day for day, seen in list_days(s3, raw_path).items() if datetime.fromisoformat(seen.newest) >= since}
+    bucket, prefix = split_path(raw_path)
+    days = set()
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            found = _DAY_IN_KEY.match(item["Key"], len(prefix))
+            if found and item["Size"] and item["LastModified"] >= since:
+                days.add(found[0])
+    return days
 
 
 def read_raw(spark: SparkSession, path: str, days: Collection[str]) -> DataFrame:
@@ -110,7 +118,7 @@ def run(spark: SparkSession, s3: Any, options: Options, now: datetime) -> None:
     if unlisted := sorted(stations - options.stations):
         raise RuntimeError(
             f"weather of {', '.join(unlisted)} is written but not in the tables, whose partitions are "
-            f"{', '.join(sorted(options.stations))}: add what is missing to the setting data_catalog.stations"
+            f"{', '.join(sorted(options.stations))}: add what is missing to the setting catalogue.stations"
         )
 
 
