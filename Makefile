@@ -65,8 +65,8 @@ deploy: install ## deploy ENV into the AWS account of your credentials
 replay: install ## send the flights and weather of MONTHS (1-12) to ENV's account
 	.venv/bin/python -m producers --environment $(ENV) --months $(MONTHS)
 
-redrive: install ## send ENV's failed records again, or what else is kept FROM: errors, dead-letters, source, quarantine
-	.venv/bin/python -m producers redrive --environment $(ENV) --from $(FROM)
+redrive: install ## send ENV's failed records again, FROM errors, dead-letters or quarantine, or source with UNDER=a prefix
+	.venv/bin/python -m producers redrive --environment $(ENV) --from $(FROM) $(if $(UNDER),--under $(UNDER))
 
 flink-start: install ## start ENV's real-time job, which costs about 5 dollars a day until flink-stop
 	.venv/bin/python -m flink_jobs start --environment $(ENV)

@@ -28,6 +28,7 @@ from producers.kinesis import MAX_RECORD_BYTES, Progress, Record, StreamProducer
 from producers.sources import SOURCES
 
 MARKS = "redriven/"
+_NEVER = "2999-01-01"
 _NAMED = 20  # problems that the summary names; an object's mark names all of its own
 
 
@@ -182,7 +183,7 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
         help=f"of {','.join(PLACES)}; default %(default)s",
     )
     parser.add_argument("--since", type=_time, default="2000-01-01", help="objects from this ISO date or time on")
-    parser.add_argument("--until", type=_time, default="2999-01-01", help="objects before this ISO date or time")
+    parser.add_argument("--until", type=_time, default=_NEVER, help="objects before this ISO date or time")
     parser.add_argument("--under", help="objects whose keys begin so, as source/flights/year=2026/month=11/")
     parser.add_argument("--again", action="store_true", help="also what was redriven before")
     parser.add_argument("--dry-run", action="store_true", help="count, and send nothing")
@@ -190,6 +191,12 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     known = [prefix for name in options.places for prefix in PLACES[name].prefixes]
     if options.under and not options.under.startswith(tuple(known)):
         parser.error(f"--under is {options.under!r}: with this --from it begins with {' or '.join(known)}")
+    endless = not options.under and options.until == _time(_NEVER)
+    if "source" in options.places and endless and not options.dry_run:
+        parser.error(
+            "--from source sends every record again, also those that an earlier --from source has sent: say which, "
+            "with --until or --under"
+        )
     return options
 
 

@@ -34,7 +34,8 @@ class FlightStateOptions(Options):
     batch_size: int = Field(500, ge=1, le=10_000, description="records that the function is given at most at once")
     window_seconds: int = Field(5, ge=1, le=300, description="seconds that a batch waits for more records")
     parallel_batches: int = Field(1, ge=1, le=10, description="batches of a shard at once, each of its own aircraft")
-    retry_attempts: int = Field(5, ge=0, le=10_000, description="how often a failed batch is tried again")
+    # A table that throttles needs minutes; one bad record, which is alone by then, holds its shard as long.
+    retry_attempts: int = Field(20, ge=0, le=10_000, description="how often a failed batch is tried again")
     max_age_hours: int = Field(
         20, ge=1, le=168, description="age of records that are given up; less than streaming.flights.retention_hours"
     )

@@ -85,7 +85,7 @@ def test_failures_are_sent_again_by_default_and_once(kept: dict[str, Any], capsy
 def test_source_records_go_each_to_their_stream_and_what_breaks_off_is_named(
     kept: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    summary = run(capsys, "--from", "source")
+    summary = run(capsys, "--from", "source", "--under", "source/")
     assert (summary["objects"], summary["records"], summary["unreadable"]) == (2, 3, 1)
     (problem,) = summary["problems"]
     assert problem.startswith(f"s3://raw/{SOURCE}: line 2 ({len(BROKEN)} bytes) is no JSON: ")
@@ -167,7 +167,7 @@ def test_an_archived_object_is_named_and_the_others_go_on(
     kept: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept["s3"].put_object(Bucket="raw", Key=SOURCE, Body=FLIGHT, StorageClass="GLACIER")
-    summary = run(capsys, "--from", "source", code=1)
+    summary = run(capsys, "--from", "source", "--under", "source/", code=1)
     assert (summary["archived"], summary["sent"]) == (1, 1)
     assert summary["problems"] == [f"s3://raw/{SOURCE} is in an archive: restore it, then redrive again"]
 
@@ -195,6 +195,7 @@ def test_a_record_of_another_stream_or_no_source_is_named(
         ("--from errors,letters", "'letters' is none of errors, dead-letters, source, quarantine"),
         ("--since yesterday", "'yesterday' is no ISO date or time"),
         ("--under flights/", "with this --from it begins with errors/ or aws/lambda/"),
+        ("--from errors,source", "say which, with --until or --under"),
     ],
 )
 def test_wrong_options_say_what_is_allowed(wrong: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
