@@ -1,4 +1,4 @@
-"""Writes the hourly weather of each station and day as one object in two layouts: by date first, by station first.
+"""Glue job: the hourly weather of each station and day as one object in two layouts, date first and station first.
 
 A day is written again, whole, when a raw object of it has arrived within the last `arrived_hours`: a second run over
 the same input writes the same bytes, late hours land in their own day, and a night without a run is made up for.
@@ -118,7 +118,7 @@ def run(spark: SparkSession, s3: Any, options: Options, now: datetime) -> None:
     if unlisted := sorted(stations - options.stations):
         raise RuntimeError(
             f"weather of {', '.join(unlisted)} is written but not in the tables, whose partitions are "
-            f"{', '.join(sorted(options.stations))}: add what is missing to the setting catalogue.stations"
+            f"{', '.join(sorted(options.stations))}: add what is missing to the setting data_catalog.stations"
         )
 
 
