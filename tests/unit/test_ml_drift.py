@@ -212,8 +212,11 @@ RUBBISH = st.text(min_size=9) | st.text(min_size=9).map(json.dumps) | st.just('{
 def test_no_text_of_a_request_is_reported(body: str, field: str) -> None:
     line = record(body) if field == "data" else record("{}", **{field: body})
     reported = json.dumps(dict(collect([line, body.encode("utf-8", "replace")], HOUR).unreadable))
-    assert not [start for start in range(len(body) - 8) if body[start : start + 9] in reported]
-    assert set(json.loads(reported)) <= {captured.NOT_JSON, captured.NO_CAPTURE, captured.NO_REQUEST}
+    reasons = {captured.NOT_JSON, captured.NO_CAPTURE, captured.NO_REQUEST}
+    parts = {body[start : start + 9] for start in range(len(body) - 8)}
+    # A generated body may quote the reasons themselves: Hypothesis draws from the constants of the code.
+    assert not [part for part in parts if part in reported and not any(part in reason for reason in reasons)]
+    assert set(json.loads(reported)) <= reasons
 
 
 JSON_VALUES = st.recursive(
