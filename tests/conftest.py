@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# An example takes as long as the machine makes it: no test is one of speed.
+settings.register_profile("millrace", deadline=None)
+settings.load_profile("millrace")
 
 FOLDER = Path(__file__).parent
 LONGEST = "test_platform"

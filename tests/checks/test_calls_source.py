@@ -211,7 +211,7 @@ STATEMENTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(source=st.lists(STATEMENTS, max_size=6).map("\n".join) | st.text())
 @example(source="x = " + "(" * 5_000)
 @example(source="x = " + "-" * 2_000 + "1")

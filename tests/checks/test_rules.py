@@ -12,7 +12,7 @@ import pytest
 import yaml
 from cfnlint import ManualArgs
 from cfnlint.api import lint
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.rules import RULES, judge
@@ -139,7 +139,6 @@ PLACES = [
 ]
 
 
-@settings(deadline=None)
 @given(place=st.sampled_from(PLACES), value=JSON)
 def test_any_json_in_any_place_is_judged_without_an_error(place: tuple[str, str, tuple[Any, ...]], value: Any) -> None:
     area, name, path = place

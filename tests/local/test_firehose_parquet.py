@@ -45,7 +45,7 @@ def table() -> None:
     glue._tables["d/plain"] = {"StorageDescriptor": {"Columns": columns}}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.lists(bodies, min_size=1, max_size=4), st.lists(objects.map(str.encode), min_size=1, max_size=4)))
 @example([b'{"id": 1}\n{"id": 2}', b""])
 @example([b"\xef\xbb\xbf{}"])

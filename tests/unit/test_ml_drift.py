@@ -106,7 +106,7 @@ def test_statistics_have_model_monitors_fields() -> None:
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=ROWS)
 def test_the_training_data_does_not_violate_its_own_baseline(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
@@ -117,7 +117,7 @@ def test_the_training_data_does_not_violate_its_own_baseline(
     assert verdict["drifted"] is False
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(shift=st.floats(20, 1000), seed=st.integers(0, 99))
 def test_shifted_data_drifts_in_that_feature_alone(
     tmp_path_factory: pytest.TempPathFactory, shift: float, seed: int
@@ -207,7 +207,7 @@ def test_bad_lines_are_counted_by_reason() -> None:
 RUBBISH = st.text(min_size=9) | st.text(min_size=9).map(json.dumps) | st.just('{"n": -Infinity}')
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(body=RUBBISH, field=st.sampled_from(["data", "observedContentType", "encoding"]))
 def test_no_text_of_a_request_is_reported(body: str, field: str) -> None:
     line = record(body) if field == "data" else record("{}", **{field: body})
@@ -226,7 +226,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     path=st.sampled_from([(), ("captureData",), ("captureData", "endpointInput"), ("eventMetadata",)]),
     value=JSON_VALUES,
@@ -240,7 +240,7 @@ def test_no_line_breaks_the_reader(path: tuple[str, ...], value: Any) -> None:
     assert found.requests + sum(found.unreadable.values()) == 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     field=st.sampled_from(["observedContentType", "data", "encoding", "inferenceTime", "customAttributes"]),
     value=JSON_VALUES,

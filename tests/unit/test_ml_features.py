@@ -137,7 +137,7 @@ def test_null_numbers_and_dates_are_missing_values() -> None:
     assert np.isnan(encoded[0, names.index("day_of_week")])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(carriers=st.lists(st.none() | st.text(max_size=3), min_size=5, max_size=5))
 def test_a_saved_encoder_encodes_the_same(tmp_path_factory: pytest.TempPathFactory, carriers: list[Any]) -> None:
     known, table = encoder(carrier=carriers)

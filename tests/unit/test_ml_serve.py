@@ -86,7 +86,7 @@ def refusal(*rows: Any) -> str:
     return str(json.loads(text)["error"])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=GOOD_ROWS, as_lines=st.booleans(), newline=st.booleans())
 def test_every_good_row_is_read_as_it_was_sent(rows: list[Any], as_lines: bool, newline: bool) -> None:
     body = lines(*rows) + b"\n" * newline if as_lines else json.dumps(rows).encode()
@@ -97,14 +97,14 @@ def test_every_good_row_is_read_as_it_was_sent(rows: list[Any], as_lines: bool, 
             assert value == (float(row[field.name]) if isinstance(row[field.name], int) else row[field.name])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(body=st.binary(max_size=60) | JSON_VALUES.map(lambda value: json.dumps(value).encode()))
 def test_any_other_body_is_refused_or_answered_but_never_breaks(body: bytes) -> None:
     for content_type in (JSON, JSON_LINES):
         assert invoke(body, content_type)[0] == 400  # no row that hypothesis makes up has all columns
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(field=st.sampled_from(FIELDS), value=JSON_VALUES, before=st.integers(0, 3))
 def test_a_wrong_value_is_named_by_row_and_field(field: Field, value: Any, before: int) -> None:
     body = lines(*[ROW] * before, {**ROW, field.name: value})

@@ -71,7 +71,7 @@ def test_both_paths_answer_alike(import_lambda: Import, name: str) -> None:
     contract = modules["contract"].CONTRACTS[name]
     parse = modules["fast"].parser(contract)
 
-    @settings(max_examples=600, deadline=None)
+    @settings(max_examples=600)
     @given(near_events(name))
     def check(data: bytes) -> None:
         assert parse(data) == modules["logic"].parse(data, contract)
@@ -83,7 +83,7 @@ def test_both_paths_answer_alike(import_lambda: Import, name: str) -> None:
 def test_no_pattern_takes_what_json_would_write_otherwise(import_lambda: Import, name: str) -> None:
     patterns = [field.pattern for field in import_lambda("records_transform")["contract"].CONTRACTS[name].fields]
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.one_of([st.from_regex(pattern, fullmatch=True) for pattern in patterns if pattern]))
     def check(text: str) -> None:
         assert json.dumps(text) == f'"{text}"'
@@ -146,7 +146,7 @@ def answer(import_lambda: Import, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 @pytest.mark.requirement("str-firehose-lambda")
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_every_record_of_any_batch_is_answered_once_in_order_and_kept(answer: Callable[..., Any], name: str) -> None:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.lists(st.binary(max_size=40) | near_events(name), max_size=6))
     def check(batch: list[bytes]) -> None:
         answers, held = answer(name, batch)

@@ -217,7 +217,7 @@ damaged_events = st.dictionaries(st.sampled_from(list(EVENT)), json_values, max_
 cut_events = st.integers(0, len(encode(EVENT))).map(lambda end: encode(EVENT)[:end])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary() | json_values.map(encode) | damaged_events | cut_events)
 def test_any_bytes_are_curated_or_rejected(logic: ModuleType, parse: Parse, data: bytes) -> None:
     outcome = parse(data)
