@@ -19,7 +19,7 @@ LOCK = "cloud.pid"  # in the state folder; the supervisor holds it locked
 STOP_SECONDS = 120  # a cloud that keeps what it holds writes it down: 7 s for 100,000 records on a busy machine
 PAUSE = signal.SIGUSR1  # to the server, before SIGTERM: what reads streams and calls functions stops
 HOOKS = (  # in the order they are installed
-    "loopback cloudformation lambda_packages events codebuild kinesis_retention firehose kinesis_lambda glue "
+    "loopback cloudformation lambda_workers events codebuild kinesis_retention firehose kinesis_lambda glue "
     "glue_crawlers athena sagemaker"
 )
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of this process' descendants become its own children

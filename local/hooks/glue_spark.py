@@ -221,7 +221,8 @@ def shared_classes(folder: Path) -> str:
     if not base.exists():  # the wheel's Java comes without the archive of its own classes
         made = folder / "base.jsa"
         options = ["-Xshare:dump", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={made}"]
-        subprocess.run([tools.java_home() / "bin" / "java", *options], check=True, capture_output=True)
+        java = tools.java_home() / "bin" / "java"
+        subprocess.run([java, *options], check=True, capture_output=True, start_new_session=True)  # as the run's own is
         keep(made, base)
     if archive.exists():
         return f"-XX:SharedArchiveFile={base}:{archive}"
