@@ -342,7 +342,11 @@ class DataCatalog(Layer):
                 "Tells people of rules of data quality that a table breaks",
                 "aws.glue-dataquality",
                 "Data Quality Evaluation Results Available",
-                {"rulesetNames": [each.ruleset.ref for each in rulesets], "state": ["FAILED"]},
+                {
+                    "rulesetNames": [each.ruleset.ref for each in rulesets],
+                    # AWS's example of a broken rule has the one, of a threshold the other; either is enough.
+                    "$or": [{"state": [{"anything-but": "SUCCEEDED"}]}, {"score": [{"numeric": ["<", 1]}]}],
+                },
             ),
         }
         for construct_id, (description, source, kind, detail) in told.items():
