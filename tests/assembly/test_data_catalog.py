@@ -204,7 +204,9 @@ def test_people_are_told_of_broken_rules_alone(assembly: Assembly, result: dict[
 
 def test_an_evaluation_may_read_itself_and_say_how_it_went(assembly: Assembly) -> None:
     for stack in catalogues(assembly):
-        for name in (name for name in stack.resources("AWS::IAM::Role") if re.match("(Flights|Weather)QualityRole", name)):
+        roles = [name for name in stack.resources("AWS::IAM::Role") if re.match(r"(Flights|Weather)QualityRole", name)]
+        assert len(roles) == 2
+        for name in roles:
             allowed = {
                 action: json.dumps(each["Resource"])
                 for each in statements(stack, {"Fn::GetAtt": [name, "Arn"]})
