@@ -194,7 +194,7 @@ def test_people_are_told_of_broken_rules_alone(assembly: Assembly, result: dict[
         (broken,) = (rule["EventPattern"] for name, rule in found.items() if name.startswith("RulesBroken"))
         pattern = json.loads(re.sub(r'\{"Ref": ("\w+")\}', r"\1", json.dumps(broken)))
         for name, ours in (*((name, True) for name in pattern["detail"]["rulesetNames"]), ("another", False)):
-            event = {
+            event: Any = {
                 "source": "aws.glue-dataquality",
                 "detail-type": "Data Quality Evaluation Results Available",
                 "detail": {"rulesetNames": [name], **result},

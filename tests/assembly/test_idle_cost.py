@@ -11,7 +11,9 @@ COFFEE = 3.00
 HOURS, HOURS_A_MONTH = 14, 730
 PAGE = (ROOT / "docs" / "foundation.md").read_text()
 # By use alone, or by the gigabyte, or never. What makes an exception of one is looked at below.
-FREE_WHILE_UNUSED = """
+FREE_WHILE_UNUSED = re.findall(
+    r"\S+",
+    """
 Athena::NamedQuery Athena::WorkGroup CDK::Metadata CodeBuild::Project DynamoDB::Table EC2::FlowLog EC2::RouteTable
 EC2::Subnet EC2::SubnetRouteTableAssociation EC2::VPC EC2::VPCEndpoint ECR::Repository Events::Rule Glue::Crawler
 Glue::DataQualityRuleset Glue::Database Glue::Job Glue::Registry Glue::Schema Glue::SecurityConfiguration Glue::Table
@@ -20,7 +22,8 @@ KinesisAnalyticsV2::ApplicationCloudWatchLoggingOption KinesisFirehose::Delivery
 Lambda::EventSourceMapping Lambda::Function Lambda::Permission Logs::LogGroup Logs::LogStream S3::Bucket
 S3::BucketPolicy SNS::Topic SNS::TopicPolicy SQS::Queue SQS::QueuePolicy SageMaker::Endpoint SageMaker::EndpointConfig
 SageMaker::Model SageMaker::ModelPackageGroup SageMaker::Pipeline
-""".split()
+""",
+)
 
 
 def found(assembly: Assembly, kind: str) -> list[dict[str, Any]]:
