@@ -61,7 +61,7 @@ class DataQuality(Construct):
         role = ServiceRole(self, "Role", "glue")
         decrypt(role, key)
         allow(role, ["glue:GetDataQualityRuleset"], self._arn())
-        every = Stack.of(self).format_arn(service="glue", resource="dataQualityRuleset", resource_name="*")
+        every = f"arn:{Aws.PARTITION}:glue:{Aws.REGION}:{Aws.ACCOUNT_ID}:dataQualityRuleset/*"
         allow_any_of(role, "a run names no ruleset to IAM", _RUN, every, finding=r".*:dataQualityRuleset/\*")
         put_metrics(role, "Glue Data Quality")
         # Spark looks for the default database, whatever it reads, and Glue's own libraries are in a bucket of AWS:
