@@ -1,6 +1,6 @@
 """Crawlers: what finds schemas and partitions, and never changes a schema that is there already.
 
-A changed schema is logged under /aws-glue/crawlers, not applied: LOG for updates and for deletions.
+A changed schema is logged, under /aws-glue/crawlers-role/<role>-<security configuration>, not applied: LOG.
 """
 
 import json

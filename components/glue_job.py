@@ -155,5 +155,7 @@ def _spark(
         "worker_configuration": glue.WorkerConfiguration(worker_type=glue.WorkerType.G_1X, number_of_workers=workers),
         "max_concurrent_runs": 1,
         "security_configuration": encryption,
-        "default_arguments": {f"--{name}": value for name, value in arguments.items()},
+        # Without a region S3A asks us-east-2: docs.aws.amazon.com/glue/latest/dg/migrating-version-51.html
+        "default_arguments": {"--conf": f"spark.hadoop.fs.s3a.endpoint.region={Aws.REGION}"}
+        | {f"--{name}": value for name, value in arguments.items()},
     }

@@ -5,7 +5,7 @@ Provisions  Glue jobs, started by hand or by the schedules that are set: feature
             tables of features, segments and hourly counts. docs/etl.md says what each is for.
 Inputs      a KMS key, the raw, curated and features buckets, the catalogue database, the stream of flights.
 Outputs     `features_table`, `segments_table`, `hourly_table`, and the name of each job.
-Costs       nothing idle; a run of two G.1X workers is about $0.02 a minute; the streaming job, once started, $21 a day.
+Costs       nothing idle; a run of two G.1X workers is $0.015 a minute; the streaming job, once started, $21 a day.
 Copy        this file, components/{base,findings,glue_job,layout,parquet_table,permissions,role}.py, schemas
             and glue_jobs.
 """
