@@ -76,7 +76,10 @@ class RealTimeOptions(Options):
     seed: int = Field(2013, ge=0, description="of the random cuts")
     alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of an anomaly")
     told_days: int = Field(
-        1, ge=1, le=365, description="days in which nobody is told again of an airport's minute; the stream has it one"
+        1,
+        ge=1,
+        le=365,
+        description="days in which people are told once of an airport's minute; the stream has it for one",
     )
     alert_queues: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}$")], ...] = (
         Field(

@@ -18,6 +18,8 @@ from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import Ki
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
+AIRPORT = operator.itemgetter("airport")
+
 logger = Logger()
 s3 = boto3.client("s3")
 # 15 seconds at most, while its minutes are claimed for store.CLAIM_SECONDS.
@@ -61,19 +63,19 @@ def measure(airport: str, minutes: Iterable[logic.Metrics]) -> None:
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """Answer which records of a batch can't be read; its anomalies are one notice, its figures a line an airport.
 
-    Lambda begins again at the first of those, until it gives them up to the queue. The others are done all the same:
-    people hear of a minute once however often it comes, CloudWatch may count it again. Raises BatchProcessingError when
-    no record can be read. Errors of SNS, S3 and DynamoDB are passed on, and nobody has been told then.
+    Lambda begins again at the first of those, until it gives them up to the queue. People hear at once of what comes
+    after it, and CloudWatch when it has come again. Raises BatchProcessingError when no record can be read. Errors of
+    SNS, S3 and DynamoDB are passed on: nobody has been told then, and nothing measured.
     """
     processor = BatchProcessor(EventType.KinesisDataStreams, logger=logger)
     with processor(event["Records"], read):
-        minutes = [minute for outcome, minute, _ in processor.process() if outcome == "success"]
-    if anomalies := logic.anomalies(minutes):
+        outcomes = processor.process()
+    if anomalies := logic.anomalies(minute for outcome, minute, _ in outcomes if outcome == "success"):
         tell(anomalies)
-    by_airport = operator.itemgetter("airport")
-    for airport, its_minutes in itertools.groupby(sorted(minutes, key=by_airport), key=by_airport):
-        measure(airport, its_minutes)
-    logger.info("done", extra={"minutes": len(minutes), "unread": processor.response()["batchItemFailures"]})
+    done = [minute for _, minute, _ in itertools.takewhile(lambda each: each[0] == "success", outcomes)]
+    for airport, minutes in itertools.groupby(sorted(done, key=AIRPORT), key=AIRPORT):
+        measure(airport, minutes)
+    logger.info("done", extra={"minutes": len(done), "unread": processor.response()["batchItemFailures"]})
     return processor.response()
 
 

@@ -37,7 +37,7 @@ def parse(data: bytes) -> Metrics:
 
 
 def anomalies(minutes: Iterable[Metrics]) -> list[Metrics]:
-    """The unusual ones in the order of their time, each airport's minute once."""
+    """The unusual ones, each airport's minute once, in an order that is the same whatever the batch."""
     found = {(each["window_start"], each["airport"]): each for each in minutes if each["anomaly"]}
     return [found[minute] for minute in sorted(found)]
 

@@ -164,12 +164,16 @@ def test_people_hear_without_names_where_there_is_no_table(
         json.dumps(USUAL | {"flights": "3"}),
     ],
 )
-def test_lambda_starts_again_at_a_record_that_cannot_be_read(damaged: str, handler: ModuleType, heard: Heard) -> None:
-    """And those after it wait for nothing: people have heard of them when they come again."""
+def test_lambda_starts_again_at_a_record_that_cannot_be_read(
+    damaged: str, handler: ModuleType, heard: Heard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """People have heard of those after it when they come again, and CloudWatch has not: it has no way to know them."""
     batch = _batch(UNUSUAL, UNUSUAL, UNUSUAL | {"airport": "LGA"})
     batch["Records"][1]["kinesis"]["data"] = base64.b64encode(damaged.encode()).decode()
     assert handler.handler(batch, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert _airports(heard()) == [["JFK", "LGA"]]
+    measured = [line for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    assert [json.loads(line)["Airport"] for line in measured] == ["JFK"]
     batch["Records"] = batch["Records"][1:]
     assert handler.handler(batch, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     batch["Records"] = batch["Records"][:1]
@@ -199,6 +203,7 @@ def test_what_sns_refused_is_told_when_it_is_tried_again(
     monkeypatch.setenv("TOPIC_ARN", f"{topic}-that-is-none")
     with pytest.raises(ClientError, match="NotFound"):
         handler.handler(_batch(UNUSUAL, UNUSUAL | {"airport": "EWR"}), CONTEXT)
+    assert _table() == []
     assert "_aws" not in capsys.readouterr().out  # or CloudWatch would count the batch at every try
     monkeypatch.setenv("TOPIC_ARN", topic)
     handler.handler(_batch(UNUSUAL | {"airport": "EWR"}), CONTEXT)
