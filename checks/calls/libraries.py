@@ -1,8 +1,9 @@
 """The part of the reviewed table that is about libraries: what they call of AWS on their own."""
 
+IDEMPOTENCY = "aws_lambda_powertools.utilities.idempotency.DynamoDBPersistenceLayer"
+
 # https://docs.aws.amazon.com/glue/latest/ug/getting-started-min-privs-job.html: sources need ListBucket and GetObject,
 # targets also PutObject and DeleteObject; large files are uploads in parts, given up when a task fails.
-IDEMPOTENCY = "aws_lambda_powertools.utilities.idempotency.DynamoDBPersistenceLayer"
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "pyspark().read": ("s3:GetObject", "s3:ListBucket"),
     "pyspark().write": ("s3:DeleteObject", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"),

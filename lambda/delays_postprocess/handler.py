@@ -65,7 +65,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
     Lambda begins again at the first of those, until it gives them up to the queue. People hear at once of what comes
     after it, and CloudWatch when it has come again. Raises BatchProcessingError when no record can be read. Errors of
-    SNS, S3 and DynamoDB are passed on: nobody has been told then, and nothing measured.
+    SNS, S3 and DynamoDB are passed on before anything is measured: what they left untold is told when it comes again.
     """
     processor = BatchProcessor(EventType.KinesisDataStreams, logger=logger)
     with processor(event["Records"], read):
