@@ -5,15 +5,17 @@
                                   -> Lambda -> topic for people and queues, figures in CloudWatch
 
 Provisions  a Managed Flink application and the build of its package; the two streams that it writes; a Lambda function
-            that reads the delays, with a queue for what it can't; an encrypted topic and an alarm.
+            that reads the delays, with a queue for what it can't and a DynamoDB table of what people were told; an
+            encrypted topic and an alarm.
 Inputs      a KMS key, the flights stream, a bucket for the package, the raw bucket with the airports' names.
 Outputs     `delays`, `departures`, `application`, `alerts`.
 Costs       each stream's shard $0.36 a day; the alarm $0.10 a month. CloudFormation does not start the application:
             `make flink-start` does, and then it costs $0.11 an hour for each KPU and for one more, $5 a day with one;
-            `make flink-stop` ends that. While it runs, CloudWatch's figures cost $0.90 a month and airport.
-Copy        this file, components/{alerts,aws_build,base,dead_letters,findings,flink_package,function,log_group,
-            permissions,role,stream,stream_consumer}.py, flink_jobs/delays, lambda/custom_resources and
-            lambda/delays_postprocess.
+            `make flink-stop` ends that. While it runs, CloudWatch's figures cost $0.90 a month and airport. The table
+            costs $1.25 a million anomalies.
+Copy        this file, components/{alerts,aws_build,base,dead_letters,expiring_table,findings,flink_package,function,
+            log_group,permissions,role,stream,stream_consumer}.py, flink_jobs/delays, lambda/custom_resources,
+            lambda/delays_postprocess and build/vendored/delays_postprocess.
 """
 
 import math
@@ -32,6 +34,7 @@ from pydantic import Field
 from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
+from components.expiring_table import ExpiringTable
 from components.findings import explain
 from components.flink_package import CONNECTOR, ENTRY, MODULES, FlinkPackage
 from components.function import Function
@@ -42,6 +45,7 @@ from components.stream import DataStream
 from components.stream_consumer import StreamConsumer
 
 RUNTIME = "FLINK-2_2"
+METRIC_NAMESPACE = "Millrace/Delays"
 PACKAGES_PREFIX = "packages/flink/"
 AIRPORTS_PREFIX = "reference/airports/"  # in the raw bucket, where the producer puts the tables of reference
 
@@ -71,6 +75,12 @@ class RealTimeOptions(Options):
     anomaly_score: float = Field(1.5, gt=0, description="score from which people are told; about 1 is usual")
     seed: int = Field(2013, ge=0, description="of the random cuts")
     alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of an anomaly")
+    told_days: int = Field(
+        1,
+        ge=1,
+        le=365,
+        description="days in which people are told once of an airport's minute; the stream has it for one",
+    )
     alert_queues: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}$")], ...] = (
         Field(
             (), description="ARNs of queues that get anomalies as JSON; policy and key of each must let the topic send"
@@ -132,7 +142,7 @@ class RealTime(Layer):
         self.alerts = Alerts(self, "DelayAlerts", key=key, email=options.alert_email)
         for number, queue in enumerate(options.alert_queues):
             self._subscribe(f"AlertQueue{number}", queue)
-        self._postprocess(key, raw)
+        self._postprocess(options, key, raw)
         CfnOutput(self, "FlinkApplicationName", value=self.application.ref)
         CfnOutput(self, "DeparturesStreamName", value=self.departures.stream_name)
         CfnOutput(self, "DelaysStreamName", value=self.delays.stream_name)
@@ -243,7 +253,8 @@ class RealTime(Layer):
             subscription, "SNSRedrivePolicy", "SNS tries for 23 days to reach a queue, longer than one keeps anything"
         )
 
-    def _postprocess(self, key: kms.IKey, raw: s3.IBucket) -> None:
+    def _postprocess(self, options: RealTimeOptions, key: kms.IKey, raw: s3.IBucket) -> None:
+        told = ExpiringTable(self, "Told", self.deployment, key=key, item_key="id")
         postprocess = Function(
             self,
             "Postprocess",
@@ -252,15 +263,22 @@ class RealTime(Layer):
             key=key,
             failures_reach="a queue, by its event source mapping",
             description="Publishes the anomalies among the delays, and figures of every airport",
+            timeout=Duration.minutes(1),
             environment={
                 "TOPIC_ARN": self.alerts.topic_arn,
+                "TOLD_TABLE_NAME": told.table_name,
+                "TOLD_DAYS": str(options.told_days),
                 "REFERENCE_BUCKET": raw.bucket_name,
                 "AIRPORTS_PREFIX": AIRPORTS_PREFIX,
                 "DEPLOYMENT": self.deployment.prefix,
+                "POWERTOOLS_SERVICE_NAME": self.node.id,
+                "POWERTOOLS_METRICS_NAMESPACE": METRIC_NAMESPACE,
             },
         )
         read_objects(postprocess.permissions, raw, AIRPORTS_PREFIX)
         allow(postprocess.permissions, ["sns:Publish"], self.alerts.topic_arn)
+        writes = ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        allow(postprocess.permissions, writes, told.table_arn)
         mapping = StreamConsumer(
             self,
             "DelaysRead",
@@ -270,7 +288,7 @@ class RealTime(Layer):
             failures=DeadLetters(self, "UnreadDelays", self.deployment, key=key),
             batch_size=100,
             window=Duration.seconds(5),
-            retry_attempts=3,
+            retry_attempts=10,
             max_age=Duration.hours(1),
         )
         self.alerts.alarm(

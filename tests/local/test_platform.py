@@ -138,7 +138,8 @@ def test_departures_are_scored_and_delays_told_and_delivered(running: Running) -
     inbox = loop.Inbox(running.platform, "DelayAlertTopicArn")
     flights = ["2013-01-01-B6-725-JFK", "2013-01-01-UA-1545-EWR"]
     put(client("kinesis"), outputs["DeparturesStreamName"], [DEPARTURE | {"event_id": each} for each in flights * 2])
-    put(client("kinesis"), outputs["DelaysStreamName"], [METRICS, METRICS | {"score": 1.7, "anomaly": True}])
+    anomaly = METRICS | {"score": 1.7, "anomaly": True}
+    put(client("kinesis"), outputs["DelaysStreamName"], [METRICS, anomaly])
 
     def scores() -> dict[str, float] | None:
         items = client("dynamodb").scan(TableName=outputs["ScoresTableName"])["Items"]
@@ -146,9 +147,12 @@ def test_departures_are_scored_and_delays_told_and_delivered(running: Running) -
         return found if len(found) == len(flights) else None
 
     assert wait_for("scorer", "scores", scores, seconds=120) == dict.fromkeys(flights, 0.231)
-    (notice,) = wait_for("post-processor", "a notice", lambda: list(inbox.envelopes()) or None, seconds=120)
-    inbox.close()
-    assert [anomaly["score"] for anomaly in json.loads(notice["Message"])] == [1.7]
+
+    def told() -> list[str]:
+        (notice,) = wait_for("post-processor", "a notice", lambda: list(inbox.envelopes()) or None, seconds=120)
+        return [minute["window_start"] for minute in json.loads(notice["Message"])]
+
+    assert told() == [anomaly["window_start"]]
     keys = wait_for(
         "delivery", "delays", lambda: list(running.platform.keys("CuratedBucketName", "delays/")) or None, seconds=120
     )
@@ -156,6 +160,10 @@ def test_departures_are_scored_and_delays_told_and_delivered(running: Running) -
     read = [running.platform.read(outputs["CuratedBucketName"], key) for key in keys]
     rows = [row for data in read for row in parquet.read_table(io.BytesIO(data)).to_pylist()]
     assert sorted(row["anomaly"] for row in rows) == [False, True]
+    later = "2013-01-01T10:46:00Z"
+    put(client("kinesis"), outputs["DelaysStreamName"], [anomaly, anomaly | {"window_start": later}])
+    assert told() == [later]
+    inbox.close()
 
 
 def test_without_the_glue_trigger_nothing_is_curated(running: Running, impatient: None) -> None:
