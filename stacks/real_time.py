@@ -12,7 +12,7 @@ Costs       each stream's shard $0.36 a day; the alarm $0.10 a month. CloudForma
             `make flink-start` does, and then it costs $0.11 an hour for each KPU and for one more, $5 a day with one;
             `make flink-stop` ends that. While it runs, CloudWatch's figures cost $0.90 a month and airport.
 Copy        this file, components/{alerts,aws_build,base,dead_letters,findings,flink_package,function,log_group,
-            permissions,role,stream,stream_consumer}.py, flink_jobs/delays, lambda/custom_resources and
+            permissions,role,stream,stream_consumer}.py, flink_jobs/delays, contracts, lambda/custom_resources and
             lambda/delays_postprocess.
 """
 
@@ -123,6 +123,7 @@ class RealTime(Layer):
             "Package",
             deployment,
             folder="flink_jobs/delays",
+            shared=["contracts"],
             key=key,
             bucket=packages,
             prefix=PACKAGES_PREFIX,

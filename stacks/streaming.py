@@ -11,7 +11,8 @@ Costs       a provisioned shard $0.36 a day, $0.84 if it keeps records for more 
             of records that count as 1 KB at least, $0.08 a GB in and $0.04 a GB out. Firehose counts a record as 5 KB
             at least: $0.24 a million with Parquet, and $0.005 a thousand objects. Lambda by use.
 Copy        this file, components/{base,delivery,delivery_role,findings,function,layout,log_group,parquet_table,
-            permissions,role,stream}.py, schemas, lambda/records_transform and build/vendored/records_transform.
+            permissions,role,stream}.py, contracts, schemas, lambda/records_transform and
+            build/vendored/records_transform.
 """
 
 from typing import Literal

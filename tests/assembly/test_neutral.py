@@ -21,6 +21,8 @@ DEPLOYED = (
     "components",
     "config",
     "containers",
+    "contracts",
+    "flink_jobs",
     "lambda",
     "glue_jobs",
     "ml",
@@ -34,13 +36,15 @@ ALLOWED = {
     "stacks": {"components", "pipelines", "schemas"},
     "components": set(),
     "pipelines": {"ml"},
-    "schemas": set(),
-    "lambda": set(),
+    "contracts": set(),
+    "schemas": {"contracts"},
+    "flink_jobs": {"contracts"},
+    "lambda": {"contracts"},
     "glue_jobs": set(),
     "ml": set(),
 }
 CDK = {"aws_cdk", "cdk_nag", "constructs", "jsii"}
-WITHOUT_CDK = ("pipelines", "schemas", "lambda", "glue_jobs", "ml")
+WITHOUT_CDK = ("pipelines", "contracts", "schemas", "flink_jobs", "lambda", "glue_jobs", "ml")
 
 
 @pytest.fixture(scope="module")

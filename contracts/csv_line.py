@@ -6,13 +6,13 @@ import json
 import re
 from typing import Any
 
-from contract import EVENT_ID, Contract
+from contracts.events import EVENT_ID, ID, Contract
 
 _NULLS = ("", "NA")
 # As JSON writes a number: no sign but a minus, no leading zero, no NaN.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 # A record is CSV if it starts with an event id, in quotes or not, or nothing, and a comma. No JSON text does.
-_START = re.compile(rb'("?)([A-Za-z0-9._-]{0,64})\1,')
+_START = re.compile(rb'("?)((?:%s)?)\1,' % ID.pattern.encode())
 
 
 class BrokenCsvError(ValueError):

@@ -11,7 +11,8 @@ _DELAY = (-1440, 2880)
 class Field(NamedTuple):
     """A field's rule: exact Python types (bool is no int), then a range or a pattern of the whole string.
 
-    No pattern takes a space, a quote, a backslash or what is not ASCII: fast.py matches it within JSON's own bytes.
+    No pattern takes a space, a quote, a backslash or what is not ASCII: the transform's fast path matches it within
+    JSON's own bytes.
     """
 
     name: str
@@ -49,8 +50,11 @@ def _double(name: str, low: float, high: float, required: bool = True) -> Field:
     return Field(name, (float, int), required, low, high)
 
 
-EVENT_ID = _text("event_id", r"[A-Za-z0-9._-]{1,64}")
-_TIME_HOUR = _text("time_hour", r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):00:00(Z|[+-][0-9]{2}:[0-9]{2})")
+ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+EVENT_ID = Field("event_id", (str,), required=True, pattern=ID)
+_HOUR = "([01][0-9]|2[0-3])"
+# Minutes of an offset are below 60, or Python would take 75 for an hour and a quarter.
+_TIME_HOUR = _text("time_hour", rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{_HOUR}:00:00(Z|[+-]{_HOUR}:[0-5][0-9])")
 _DAY = (_int("year", *YEARS), _int("month", 1, 12), _int("day", 1, 31))
 _ORIGIN = _text("origin", r"[A-Z]{3}")
 
