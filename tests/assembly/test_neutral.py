@@ -1,6 +1,7 @@
 """The platform knows nothing of the local cloud it can run on, and its parts import each other one way only."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from checks.assembly import Assembly
+from checks.calls.workloads import Index
 from tests.assembly.synthesis import ROOT, sources
 
 LOCAL = re.compile(
@@ -112,6 +114,19 @@ def test_a_function_imports_only_its_folder(files: list[str]) -> None:
         if name in everywhere - modules[path.split("/")[1]]
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_function_takes_along_what_it_imports_of_this_repository(assembly: Assembly) -> None:
+    index, ours = Index(assembly), {path.split("/")[0] for path in sources() if path.endswith(".py")}
+    imports = {
+        (stack.name, logical_id, name): (asset / name).is_dir()
+        for stack, logical_id, function in assembly.resources("AWS::Lambda::Function")
+        if (asset := index.asset(json.dumps(function["Properties"]["Code"])))
+        for path in asset.glob("*.py")
+        for name in ours.intersection(_imported(str(path)))
+    }
+    assert imports
+    assert all(imports.values()), imports
 
 
 def _python(files: list[str]) -> list[str]:
