@@ -101,17 +101,20 @@ class Gathered:
 def gathered(*sources: tuple[str, str]) -> dict[str, Any]:
     """Options of an asset that is gathered so; its hash is that of its content alone."""
     image = DockerImage.from_registry("never-pulled")
+    # Never run, but assets of one path whose options differ in `local` alone would be taken for one.
+    command = [f"{name}={path}" for name, path in sources]
     return {
         "asset_hash_type": AssetHashType.OUTPUT,
-        "bundling": BundlingOptions(image=image, local=Gathered(*sources)),
+        "bundling": BundlingOptions(image=image, command=command, local=Gathered(*sources)),
     }
 
 
 def _code(folder: str, shared: Sequence[str]) -> lambda_.AssetCode:
     """The function's own code, and at its side the packages it needs, built for where it runs."""
     own = f"lambda/{folder}"
-    sources = [*_vendored(folder), (".", own), *((package, package) for package in shared)]
-    return lambda_.Code.from_asset(str(ROOT / own), **gathered(*sources))
+    others = [*_vendored(folder), *((package, package) for package in shared)]
+    options = gathered((".", own), *others) if others else {"exclude": ["__pycache__", ".*"]}
+    return lambda_.Code.from_asset(str(ROOT / own), **options)
 
 
 def _vendored(folder: str) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from contracts.events import EVENT_ID, ID, Contract
@@ -41,7 +42,7 @@ def event_of(data: bytes, contract: Contract) -> dict[str, Any]:
         rows = [row for row in csv.reader(io.StringIO(data.decode("utf-8"), newline=""), strict=True) if row]
     except (csv.Error, UnicodeDecodeError) as error:
         raise BrokenCsvError(f"the record is no CSV: {error}") from None
-    names = [field.name for field in contract.fields]
+    names: Sequence[str] = contract.names
     if EVENT_ID.name in rows[0]:
         names = rows.pop(0)
         if len(set(names)) != len(names):

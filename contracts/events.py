@@ -1,6 +1,8 @@
 """The contracts: what an event of flights or of weather has to be, field by field. No AWS."""
 
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 YEARS = (2000, 2099)
@@ -23,7 +25,8 @@ class Field(NamedTuple):
     pattern: re.Pattern[str] | None = None
 
 
-class Contract(NamedTuple):
+@dataclass(frozen=True)
+class Contract:
     """An event's fields in the order in which they are written.
 
     `clock_times` are fields as 1759 whose last two digits are minutes. An id that starts with `id_start` has to start
@@ -36,6 +39,14 @@ class Contract(NamedTuple):
     id_start: re.Pattern[str]
     id_format: str
     id_in_utc: bool = False
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @cached_property
+    def doubles(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields if float in field.types)
 
 
 def _text(name: str, pattern: str, required: bool = True) -> Field:

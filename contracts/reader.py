@@ -62,10 +62,10 @@ def read(data: bytes, contract: Contract) -> Event | Rejected:
 
 
 def _completed(event: Event, contract: Contract) -> Event:
-    completed = {}
-    for field in contract.fields:
-        value = event.get(field.name)
-        completed[field.name] = float(value) if value is not None and float in field.types else value
+    completed: Event = {name: event.get(name) for name in contract.names}
+    for name in contract.doubles:
+        if completed[name] is not None:
+            completed[name] = float(completed[name])
     return completed
 
 

@@ -34,7 +34,7 @@ def parse(data: bytes, contract: Contract) -> Curated | Rejected:
 
 def partition(day: date | None) -> dict[str, str]:
     """Return the partition of a day, or of records whose day is unknown."""
-    return {"year": f"{day:%Y}", "month": f"{day:%m}", "day": f"{day:%d}"} if day else UNKNOWN_DAY
+    return {"year": str(day.year), "month": f"{day.month:02}", "day": f"{day.day:02}"} if day else UNKNOWN_DAY
 
 
 def quarantine_document(data: bytes, rejected: Rejected, received_at: datetime, prefix: str) -> tuple[str, bytes]:
