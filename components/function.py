@@ -113,7 +113,7 @@ def _code(folder: str, shared: Sequence[str]) -> lambda_.AssetCode:
     """The function's own code, and at its side the packages it needs, built for where it runs."""
     own = f"lambda/{folder}"
     others = [*_vendored(folder), *((package, package) for package in shared)]
-    options = gathered((".", own), *others) if others else {"exclude": ["__pycache__", ".*"]}
+    options = gathered(*others, (".", own)) if others else {"exclude": ["__pycache__", ".*"]}
     return lambda_.Code.from_asset(str(ROOT / own), **options)
 
 
