@@ -8,7 +8,7 @@ Outputs     `table`, `job`, `workgroup`, `alerts`.
 Costs       a Glue run of two G.1X workers is about $0.015 a minute, and so is a sweep that finds nothing; Athena $5 a
             TB scanned.
 Copy        this file, components/{alerts,base,dead_letters,findings,glue_job,layout,parquet_table,permissions,
-            role}.py, schemas and glue_jobs.
+            role}.py, contracts, schemas and glue_jobs.
 """
 
 from aws_cdk import CfnOutput, Duration

@@ -11,7 +11,7 @@ Outputs     `by_date`, `by_station`, `workflow`.
 Costs       nothing without schedules. A crawl is billed for ten minutes at least, $0.07 a DPU; the job and an
             evaluation of two workers about $0.015 a minute. The registry is free.
 Copy        this file, components/{base,crawler,data_preparation,data_quality,dead_letters,findings,glue_job,
-            layout,parquet_table,permissions,role}.py, schemas and glue_jobs.
+            layout,parquet_table,permissions,role}.py, contracts, schemas and glue_jobs.
 """
 
 from typing import Any, cast

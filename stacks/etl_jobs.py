@@ -6,8 +6,8 @@ Provisions  Glue jobs, started by hand or by the schedules that are set: feature
 Inputs      a KMS key, the raw, curated and features buckets, the catalogue database, the stream of flights.
 Outputs     `features_table`, `segments_table`, `hourly_table`, and the name of each job.
 Costs       nothing idle; a run of two G.1X workers is $0.015 a minute; the streaming job, once started, $21 a day.
-Copy        this file, components/{base,findings,glue_job,layout,parquet_table,permissions,role}.py, schemas
-            and glue_jobs.
+Copy        this file, components/{base,findings,glue_job,layout,parquet_table,permissions,role}.py,
+            contracts, schemas and glue_jobs.
 """
 
 from collections.abc import Mapping

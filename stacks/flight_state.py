@@ -8,7 +8,7 @@ Costs       idle $0.30 a month for three alarms. In use $1.25 a million events (
             $1.50 a month for the function's five metrics, $0.45 a month for a gigabyte stored with its recovery
             (2 million flights), and Lambda by use.
 Copy        this file, components/{alerts,base,dead_letters,expiring_table,findings,function,log_group,permissions,
-            role,stream_consumer}.py, lambda/flight_state and build/vendored/flight_state.
+            role,stream_consumer}.py, contracts, lambda/flight_state and build/vendored/flight_state.
 """
 
 from aws_cdk import CfnOutput, Duration
@@ -64,6 +64,7 @@ class FlightState(Layer):
             "Update",
             deployment,
             folder="flight_state",
+            shared=["contracts"],
             key=key,
             failures_reach="the quarantine bucket, by its event source mapping",
             description="Writes what flight events say of their flights, unless something newer is known",

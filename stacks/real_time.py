@@ -14,8 +14,8 @@ Costs       each stream's shard $0.36 a day; the alarm $0.10 a month. CloudForma
             `make flink-stop` ends that. While it runs, CloudWatch's figures cost $0.90 a month and airport. The table
             costs $1.25 a million anomalies.
 Copy        this file, components/{alerts,aws_build,base,dead_letters,expiring_table,findings,flink_package,function,
-            log_group,permissions,role,stream,stream_consumer}.py, flink_jobs/delays, lambda/custom_resources,
-            lambda/delays_postprocess and build/vendored/delays_postprocess.
+            log_group,permissions,role,stream,stream_consumer}.py, flink_jobs/delays, contracts,
+            lambda/custom_resources, lambda/delays_postprocess and build/vendored/delays_postprocess.
 """
 
 import math
@@ -133,6 +133,7 @@ class RealTime(Layer):
             "Package",
             deployment,
             folder="flink_jobs/delays",
+            shared=["contracts"],
             key=key,
             bucket=packages,
             prefix=PACKAGES_PREFIX,

@@ -12,7 +12,8 @@ Costs       a provisioned shard $0.36 a day, $0.84 if it keeps records for more 
             at least: $0.24 a million with Parquet; partitions are $0.02 a GB and $0.005 a thousand objects. Lambda by
             use.
 Copy        this file, components/{base,delivery,delivery_role,findings,function,layout,log_group,parquet_table,
-            permissions,role,stream}.py, schemas, lambda/records_transform and build/vendored/records_transform.
+            permissions,role,stream}.py, contracts, schemas, lambda/records_transform and
+            build/vendored/records_transform.
 """
 
 from typing import Literal

@@ -1,11 +1,17 @@
 """The real-time layer as synthesized: what Flink may read and write, how it is sized, and who hears of anomalies."""
 
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from checks.assembly import Assembly, Stack, references
+from checks.calls.workloads import Index
+from components.flink_package import MODULES
 from stacks.real_time import RealTimeOptions
 
 APPLICATION = "AWS::KinesisAnalyticsV2::Application"
@@ -91,11 +97,29 @@ def test_queues_that_are_named_hear_of_anomalies(variants: Assembly) -> None:
 
 def test_the_connector_is_verified_before_it_is_packed(assembly: Assembly) -> None:
     for stack in _stacks(assembly):
-        (project,) = stack.resources("AWS::CodeBuild::Project").values()
-        commands = json.loads(project["Properties"]["Source"]["BuildSpec"])["phases"]["build"]["commands"]
+        commands = _build_commands(stack)
         verified = next(n for n, command in enumerate(commands) if command.startswith("gpg --verify"))
         packed = next(n for n, command in enumerate(commands) if "zip -qr" in command)
         assert verified < packed
+
+
+def test_the_package_has_what_its_modules_import_of_this_repository(assembly: Assembly, tmp_path: Path) -> None:
+    """As the build lays it out of its source, read by a Python that knows of nothing else."""
+    stack = _stacks(assembly)[0]
+    (project,) = stack.resources("AWS::CodeBuild::Project").values()
+    source = Index(assembly).asset(json.dumps(project["Properties"]["Source"]["Location"]))
+    assert source
+    shutil.copytree(source, tmp_path / "source")
+    copies = [command for command in _build_commands(stack) if command.startswith(("mkdir ", "cp "))]
+    subprocess.run(["sh", "-c", " && ".join(copies)], cwd=tmp_path / "source", check=True)
+    imported = f"import sys; sys.path.insert(0, 'package/{MODULES}'); import flights"
+    subprocess.run([sys.executable, "-I", "-c", imported], cwd=tmp_path / "source", check=True)
+
+
+def _build_commands(stack: Stack) -> list[str]:
+    (project,) = stack.resources("AWS::CodeBuild::Project").values()
+    commands: list[str] = json.loads(project["Properties"]["Source"]["BuildSpec"])["phases"]["build"]["commands"]
+    return commands
 
 
 def _stacks(assembly: Assembly) -> list[Stack]:
