@@ -202,6 +202,7 @@ def main(properties: Properties) -> Any:
         tables.to_data_stream(tables.sql_query(WINDOWS))
         .key_by(lambda window: window.airport, Types.STRING())
         .process(Score(settings), SCORED)
+        .uid("score")
     )
     tables.create_temporary_view("scored", scored)
     anomalies = ANOMALIES.format(threshold=properties.number("anomaly.threshold"))

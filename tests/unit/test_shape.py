@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [
     "benchmarks",
     "checks",
+    "command_line",
     "components",
     "config",
     "demo",
@@ -29,15 +30,16 @@ LOCAL_LINES = 3_000  # of code: without blank lines, comments and docstrings
 # What each folder imports of the others: stacks are made of components, and nothing deployed knows the local cloud.
 IMPORTS: dict[str, set[str]] = {
     "checks": set(),
+    "command_line": set(),
     "components": set(),
     "config": {"components", "stacks"},
-    "flink_jobs": set(),
+    "flink_jobs": {"command_line"},
     "glue_jobs": set(),
     "lambda": set(),
     "local": set(),
     "ml": set(),
     "pipelines": {"ml"},
-    "producers": set(),
+    "producers": {"command_line"},
     "schemas": set(),
     "stacks": {"components", "pipelines", "schemas"},
 }
