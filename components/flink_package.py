@@ -13,8 +13,9 @@ from components.base import ROOT, Deployment
 from components.permissions import write_objects
 from components.role import ServiceRole
 
-# Where the package holds what the application's run options name.
-ENTRY, MODULES, CONNECTOR = "main.py", "dep/", "lib/connector.jar"
+# Where the package holds what the application's run options name:
+# https://docs.aws.amazon.com/managed-flink/latest/java/how-python-creating.html
+_ENTRY, _MODULES, _CONNECTOR = "main.py", "dep/", "lib/connector.jar"
 
 # The table connector for Flink 2.x, with all it needs:
 # https://docs.aws.amazon.com/managed-flink/latest/java/how-flink-connectors.html
@@ -25,8 +26,9 @@ _COPY = "mvn --batch-mode --quiet --strict-checksums org.apache.maven.plugins:ma
 class FlinkPackage(Construct):
     """A CodeBuild project, and a custom resource that builds `folder`'s package and waits for it.
 
-    `folder` has main.py, the modules it imports, and requirements.txt with hashes. `key_in_bucket` holds the hash of
-    the folder and of the build. What reads the package has to depend on this construct.
+    `folder` has main.py, the modules it imports, and requirements.txt with hashes. `key_in_bucket`, under `prefix` of
+    `bucket`, holds the hash of the folder and of the build, `run_options` says what is in it. What reads the package
+    has to depend on this construct.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class FlinkPackage(Construct):
         source = s3_assets.Asset(self, "Source", path=str(ROOT / folder), exclude=["__pycache__", ".*"])
         build = _build_spec(connector_sha256)
         digest = hashlib.sha256((source.asset_hash + json.dumps(build)).encode()).hexdigest()
+        self.bucket, self.prefix = bucket, prefix
+        self.run_options = {"python": _ENTRY, "jarfile": _CONNECTOR, "pyFiles": _MODULES}
         self.key_in_bucket = f"{prefix}{digest[:32]}.zip"
         role = ServiceRole(self, "BuildRole", "codebuild")
         write_objects(role, bucket, prefix)
@@ -68,7 +72,7 @@ def _build_spec(connector_sha256: str | None) -> dict[str, object]:
     from where the jar comes from; and against `connector_sha256` if given. Managed Flink 2.2 runs Python 3.12:
     https://docs.aws.amazon.com/managed-flink/latest/java/how-python.html
     """
-    jar = f"package/{CONNECTOR}"
+    jar = f"package/{_CONNECTOR}"
     name = "-".join(_COORDINATE.split(":")[1:])
     wheels = "--no-deps --only-binary=:all: --require-hashes --platform manylinux_2_28_x86_64 --python-version 3.12"
     return {
@@ -77,9 +81,9 @@ def _build_spec(connector_sha256: str | None) -> dict[str, object]:
             "install": {"runtime-versions": {"java": "corretto17", "python": "3.12"}},
             "build": {
                 "commands": [
-                    f"mkdir -p package/{MODULES} package/lib fetched",
-                    f"cp {ENTRY} package/ && cp $(ls *.py | grep -vx {ENTRY}) package/{MODULES}",
-                    f"python -m pip install --quiet {wheels} --target package/{MODULES} -r requirements.txt",
+                    f"mkdir -p package/{_MODULES} package/lib fetched",
+                    f"cp {_ENTRY} package/ && cp $(ls *.py | grep -vx {_ENTRY}) package/{_MODULES}",
+                    f"python -m pip install --quiet {wheels} --target package/{_MODULES} -r requirements.txt",
                     *(
                         f"{_COPY} -Dartifact={_COORDINATE}:{kind} -DoutputDirectory=fetched"
                         for kind in ("jar", "jar.asc")

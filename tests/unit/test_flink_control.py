@@ -79,13 +79,13 @@ def test_a_start_that_fails_is_an_error_in_the_words_of_the_service() -> None:
         {"ApplicationOperationInfoDetails": operation},
         {"ApplicationName": "delays", "OperationId": "1"},
     )
-    with stub, pytest.raises(FlinkError, match=r"is READY, not RUNNING: Cannot map savepoint state; .*JobLogs"):
+    with stub, pytest.raises(FlinkError, match=r"is READY, not RUNNING: Cannot map savepoint state; .*ApplicationLogs"):
         bring(flink, "delays", "start", print, sleep=lambda _: None)
 
 
 def test_a_job_that_falls_back_is_an_error_that_names_its_log() -> None:
     flink, stub = _flink("STARTING", "STARTING", "ROLLED_BACK")
-    with stub, pytest.raises(FlinkError, match=r"is ROLLED_BACK, not RUNNING: .*JobLogs"):
+    with stub, pytest.raises(FlinkError, match=r"is ROLLED_BACK, not RUNNING: .*ApplicationLogs"):
         bring(flink, "delays", "start", print, sleep=lambda _: None)
 
 
