@@ -91,7 +91,7 @@ def _reason(flink: Any, name: str, operation: str | None) -> str:
         described = flink.describe_application_operation(ApplicationName=name, OperationId=operation)
         details = described["ApplicationOperationInfoDetails"].get("OperationFailureDetails", {})
     words = details.get("ErrorInfo", {}).get("ErrorString")
-    return f"{words or 'the service says no more'}; its log group, the stack's ApplicationLogs, has the rest"
+    return f"{words or 'no reason given'}; the stack's ApplicationLogs have more, docs/real-time.md what to do"
 
 
 def main(arguments: Sequence[str]) -> None:

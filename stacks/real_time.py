@@ -132,36 +132,7 @@ class RealTime(Layer):
             DataStream(self, name, deployment, key=key, mode=options.mode, shards=shards)
             for name, shards in (("Departures", options.departures_shards), ("Delays", options.shards))
         )
-        role = ServiceRole(self, "JobRole", "kinesisanalytics")
-        self.application = FlinkApplication(
-            self,
-            "Application",
-            deployment,
-            package=FlinkPackage(
-                self,
-                "Package",
-                deployment,
-                folder="flink_jobs/delays",
-                key=key,
-                bucket=packages,
-                prefix=PACKAGES_PREFIX,
-                connector_sha256=options.connector_sha256,
-            ),
-            role=role,
-            key=key,
-            description=f"Flights checked, delays scored; bills {options.kpus} KPUs while it runs",
-            properties={
-                "source": self._reads(options, role, stream),
-                "departures": self._writes(role, self.departures),
-                "metrics": self._writes(role, self.delays),
-                # Counted in CloudWatch by reason; the transform of the streaming stack keeps them in quarantine.
-                "rejected": {"connector": "blackhole"},
-                "job": options.job,
-            },
-            parallelism=options.parallelism,
-            parallelism_per_kpu=options.parallelism_per_kpu,
-            auto_scaling=options.auto_scaling,
-        )
+        self.application = self._job(options, key, stream, packages)
         self.alerts = Alerts(self, "DelayAlerts", key=key, email=options.alert_email)
         for number, queue in enumerate(options.alert_queues):
             self._subscribe(f"AlertQueue{number}", queue)
@@ -171,7 +142,43 @@ class RealTime(Layer):
         CfnOutput(self, "DelaysStreamName", value=self.delays.stream_name)
         CfnOutput(self, "DelayAlertTopicArn", value=self.alerts.topic_arn)
 
-    def _reads(self, options: RealTimeOptions, role: ServiceRole, stream: kinesis.IStream) -> dict[str, str]:
+    def _job(
+        self, options: RealTimeOptions, key: kms.IKey, flights: kinesis.IStream, packages: s3.IBucket
+    ) -> FlinkApplication:
+        package = FlinkPackage(
+            self,
+            "Package",
+            self.deployment,
+            folder="flink_jobs/delays",
+            key=key,
+            bucket=packages,
+            prefix=PACKAGES_PREFIX,
+            connector_sha256=options.connector_sha256,
+        )
+        role = ServiceRole(self, "JobRole", "kinesisanalytics")
+        properties = {
+            "source": self._source(options, role, flights),
+            "departures": _sink(role, self.departures),
+            "metrics": _sink(role, self.delays),
+            # Counted in CloudWatch by reason; the transform of the streaming stack keeps them in quarantine.
+            "rejected": {"connector": "blackhole"},
+            "job": options.job,
+        }
+        return FlinkApplication(
+            self,
+            "Application",
+            self.deployment,
+            package=package,
+            role=role,
+            key=key,
+            description=f"Flights checked, delays scored; bills {options.kpus} KPUs while it runs",
+            properties=properties,
+            parallelism=options.parallelism,
+            parallelism_per_kpu=options.parallelism_per_kpu,
+            auto_scaling=options.auto_scaling,
+        )
+
+    def _source(self, options: RealTimeOptions, role: ServiceRole, stream: kinesis.IStream) -> dict[str, str]:
         """The options of a table that reads `stream`; the role may do what its connector calls then.
 
         https://nightlies.apache.org/flink/flink-docs-release-2.2/docs/connectors/datastream/kinesis
@@ -183,21 +190,12 @@ class RealTime(Layer):
             # Five reads a second of a shard are for all of its readers, and the connector takes four of an empty one.
             # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
             return {**table, "source.reader.empty-records-fetch-interval": "1 s"}
-        # The stack's, not the job's: a job that ends badly leaves its own behind, and needs to delete what it reads.
+        # The stack's, since a job with its own would have to be allowed to delete it, and leave it behind in a crash.
         name = f"{self.deployment.prefix}-delays"
         consumer = kinesis.StreamConsumer(self, "FlightsReader", stream=stream, stream_consumer_name=name)
         allow(role, ["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"], consumer.stream_consumer_arn)
-        fan_out = {
-            "source.reader.type": "EFO",
-            "source.efo.consumer.name": name,
-            "source.efo.lifecycle": "SELF_MANAGED",
-        }
-        return {**table, **fan_out}
-
-    def _writes(self, role: ServiceRole, stream: kinesis.IStream) -> dict[str, str]:
-        """The options of a table that writes lines of JSON to `stream`, which the role may."""
-        allow(role, ["kinesis:PutRecords"], stream.stream_arn)
-        return {**_table(stream), "format": "json"}
+        consumer_options = {"source.efo.consumer.name": name, "source.efo.lifecycle": "SELF_MANAGED"}
+        return {**table, "source.reader.type": "EFO", **consumer_options}
 
     def _subscribe(self, construct_id: str, queue_arn: str) -> None:
         subscription = sns.Subscription(
@@ -243,6 +241,12 @@ class RealTime(Layer):
             mapping.metric_dead_letters(),
             "Delays that nobody heard of: the queue UnreadDelays says where in the stream they are, the log why",
         )
+
+
+def _sink(role: ServiceRole, stream: kinesis.IStream) -> dict[str, str]:
+    """The options of a table that writes lines of JSON to `stream`, which the role may."""
+    allow(role, ["kinesis:PutRecords"], stream.stream_arn)
+    return {**_table(stream), "format": "json"}
 
 
 def _table(stream: kinesis.IStream) -> dict[str, str]:
