@@ -61,7 +61,7 @@ def test_it_polls_in_the_sandbox_and_reads_beside_the_others_elsewhere(assembly:
         else:
             (consumer,) = consumers.values()
             assert consumer["Properties"]["StreamARN"] == source["stream.arn"]
-            assert reading == {  # the connector's default would wait between events that are there already
+            assert reading == {  # and no longer pause, which would hold back what has been pushed already
                 "source.reader.type": "EFO",
                 "source.efo.consumer.name": consumer["Properties"]["ConsumerName"],
                 "source.efo.lifecycle": "SELF_MANAGED",
