@@ -15,7 +15,7 @@ from components.role import ServiceRole
 
 # Where the package holds what the application's run options name:
 # https://docs.aws.amazon.com/managed-flink/latest/java/how-python-creating.html
-_ENTRY, _MODULES, _CONNECTOR = "main.py", "dep/", "lib/connector.jar"
+ENTRY, MODULES, CONNECTOR = "main.py", "dep/", "lib/connector.jar"
 
 # The table connector for Flink 2.x, with all it needs:
 # https://docs.aws.amazon.com/managed-flink/latest/java/how-flink-connectors.html
@@ -48,7 +48,7 @@ class FlinkPackage(Construct):
         build = _build_spec(connector_sha256)
         digest = hashlib.sha256((source.asset_hash + json.dumps(build)).encode()).hexdigest()
         self.bucket, self.prefix = bucket, prefix
-        self.run_options = {"python": _ENTRY, "jarfile": _CONNECTOR, "pyFiles": _MODULES}
+        self.run_options = {"python": ENTRY, "jarfile": CONNECTOR, "pyFiles": MODULES}
         self.key_in_bucket = f"{prefix}{digest[:32]}.zip"
         role = ServiceRole(self, "BuildRole", "codebuild")
         write_objects(role, bucket, prefix)
@@ -72,7 +72,7 @@ def _build_spec(connector_sha256: str | None) -> dict[str, object]:
     from where the jar comes from; and against `connector_sha256` if given. Managed Flink 2.2 runs Python 3.12:
     https://docs.aws.amazon.com/managed-flink/latest/java/how-python.html
     """
-    jar = f"package/{_CONNECTOR}"
+    jar = f"package/{CONNECTOR}"
     name = "-".join(_COORDINATE.split(":")[1:])
     wheels = "--no-deps --only-binary=:all: --require-hashes --platform manylinux_2_28_x86_64 --python-version 3.12"
     return {
@@ -81,9 +81,9 @@ def _build_spec(connector_sha256: str | None) -> dict[str, object]:
             "install": {"runtime-versions": {"java": "corretto17", "python": "3.12"}},
             "build": {
                 "commands": [
-                    f"mkdir -p package/{_MODULES} package/lib fetched",
-                    f"cp {_ENTRY} package/ && cp $(ls *.py | grep -vx {_ENTRY}) package/{_MODULES}",
-                    f"python -m pip install --quiet {wheels} --target package/{_MODULES} -r requirements.txt",
+                    f"mkdir -p package/{MODULES} package/lib fetched",
+                    f"cp {ENTRY} package/ && cp $(ls *.py | grep -vx {ENTRY}) package/{MODULES}",
+                    f"python -m pip install --quiet {wheels} --target package/{MODULES} -r requirements.txt",
                     *(
                         f"{_COPY} -Dartifact={_COORDINATE}:{kind} -DoutputDirectory=fetched"
                         for kind in ("jar", "jar.asc")
