@@ -15,7 +15,8 @@ from components.function import gathered
 from components.permissions import write_objects
 from components.role import ServiceRole
 
-# Where the package holds what the application's run options name.
+# Where the package holds what the application's run options name:
+# https://docs.aws.amazon.com/managed-flink/latest/java/how-python-creating.html
 ENTRY, MODULES, CONNECTOR = "main.py", "dep/", "lib/connector.jar"
 
 # The table connector for Flink 2.x, with all it needs:
@@ -28,8 +29,8 @@ class FlinkPackage(Construct):
     """A CodeBuild project, and a custom resource that builds `folder`'s package and waits for it.
 
     `folder` has main.py, the modules it imports, and requirements.txt with hashes; `shared` are packages of this
-    repository, a folder each. `key_in_bucket` holds the hash of them all and of the build. What reads the package has
-    to depend on this construct.
+    repository, a folder each. `key_in_bucket`, under `prefix` of `bucket`, holds the hash of them all and of the build,
+    `run_options` says what is in it. What reads the package has to depend on this construct.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class FlinkPackage(Construct):
         source = s3_assets.Asset(self, "Source", path=str(ROOT / folder), **gathered(*sources))
         build = _build_spec(shared, connector_sha256)
         digest = hashlib.sha256((source.asset_hash + json.dumps(build)).encode()).hexdigest()
+        self.bucket, self.prefix = bucket, prefix
+        self.run_options = {"python": ENTRY, "jarfile": CONNECTOR, "pyFiles": MODULES}
         self.key_in_bucket = f"{prefix}{digest[:32]}.zip"
         role = ServiceRole(self, "BuildRole", "codebuild")
         write_objects(role, bucket, prefix)

@@ -1,6 +1,5 @@
-"""What both commands share: which deployment, and progress on stderr."""
+"""What both commands share: progress on stderr."""
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -8,18 +7,6 @@ from collections.abc import Callable
 from producers.kinesis import Progress
 
 _REPORT_SECONDS = 2.0
-
-
-def add_deployment(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which deployment is meant."""
-    parser.add_argument("--environment", required=True, help="sandbox, staging or production")
-    parser.add_argument("--prefix", help="of the stack names, default millrace-<environment>")
-    parser.add_argument("--region", help="default: AWS_DEFAULT_REGION or the profile's")
-
-
-def stack_prefix(options: argparse.Namespace) -> str:
-    """Return what the names of the deployment's stacks begin with."""
-    return options.prefix or f"millrace-{options.environment}"
 
 
 def reporter(started: float) -> Callable[[Progress], None]:

@@ -204,6 +204,7 @@ def main(properties: Properties) -> Any:
         tables.to_data_stream(tables.sql_query(WINDOWS))
         .key_by(lambda window: window.airport, Types.STRING())
         .process(Score(settings), SCORED)
+        .uid("score")  # under which a snapshot keeps its state when the rest of the job has changed
     )
     tables.create_temporary_view("scored", scored)
     anomalies = ANOMALIES.format(threshold=properties.number("anomaly.threshold"))

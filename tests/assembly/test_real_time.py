@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from checks.assembly import Assembly, Stack, references
 from checks.calls.workloads import Index
@@ -26,6 +28,7 @@ def test_the_application_runs_flink_2_2_with_checkpoints_and_snapshots(assembly:
         assert application["RuntimeEnvironment"] == "FLINK-2_2"
         assert settings["CheckpointConfiguration"]["CheckpointingEnabled"] is True
         assert configuration["ApplicationSnapshotConfiguration"]["SnapshotsEnabled"] is True
+        assert configuration["ApplicationSystemRollbackConfiguration"]["RollbackEnabled"] is True
 
 
 @pytest.mark.requirement("str-msf")
@@ -54,14 +57,57 @@ def test_it_reads_the_flights_stream_and_never_from_firehose(assembly: Assembly)
         assert "firehose" not in json.dumps([_application(stack), _statements(stack)]).lower()
 
 
+def test_it_polls_in_the_sandbox_and_reads_beside_the_others_elsewhere(assembly: Assembly) -> None:
+    for environment, stacks in assembly.environments.items():
+        source, consumers = _groups(stacks["real-time"])["source"], _consumers(stacks["real-time"])
+        reading = {name: value for name, value in source.items() if name.startswith(("source.reader", "source.efo"))}
+        if environment == "sandbox":
+            assert not consumers
+            assert reading == {"source.reader.empty-records-fetch-interval": "1 s"}
+        else:
+            (consumer,) = consumers.values()
+            assert consumer["Properties"]["StreamARN"] == source["stream.arn"]
+            assert reading == {  # and no longer pause, which would hold back what has been pushed already
+                "source.reader.type": "EFO",
+                "source.efo.consumer.name": consumer["Properties"]["ConsumerName"],
+                "source.efo.lifecycle": "SELF_MANAGED",
+            }
+
+
 @pytest.mark.requirement("sec-msf-iam")
-def test_its_role_reads_one_stream_and_writes_two_others(assembly: Assembly) -> None:
+def test_its_role_may_do_what_its_reader_calls_and_write_two_streams(assembly: Assembly) -> None:
     for stack in _stacks(assembly):
-        groups, allowed = _groups(stack), _statements(stack)
-        for action, used in (("kinesis:GetRecords", ["source"]), ("kinesis:PutRecords", ["departures", "metrics"])):
-            (resources,) = (statement["Resource"] for statement in allowed if action in statement["Action"])
-            listed = resources if isinstance(resources, list) else [resources]
-            assert sorted(map(str, listed)) == sorted(str(groups[group]["stream.arn"]) for group in used)
+        flights, departures, delays = (
+            _groups(stack)[name]["stream.arn"] for name in ("source", "departures", "metrics")
+        )
+        expected = {str(written): {"kinesis:PutRecords"} for written in (departures, delays)}
+        expected[str(flights)] = {"kinesis:DescribeStreamSummary", "kinesis:ListShards"}
+        for consumer in _consumers(stack):
+            arn = {"Fn::GetAtt": [consumer, "ConsumerARN"]}
+            expected[str(arn)] = {"kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"}
+        if not _consumers(stack):
+            expected[str(flights)] |= {"kinesis:GetRecords", "kinesis:GetShardIterator"}
+        assert _allowed(stack, "kinesis:") == expected
+
+
+@pytest.mark.parametrize(
+    ("start_at", "options"),
+    [
+        ("TRIM_HORIZON", {"source.init.position": "TRIM_HORIZON"}),
+        (
+            "2026-11-28T16:45:00+01:00",
+            {"source.init.position": "AT_TIMESTAMP", "source.init.timestamp": "2026-11-28T16:45:00.000+01:00"},
+        ),
+    ],
+)
+def test_a_job_without_state_starts_where_it_is_told(start_at: str, options: dict[str, str]) -> None:
+    assert RealTimeOptions.model_validate({"start_at": start_at}).start == options
+
+
+@pytest.mark.parametrize("start_at", ["EARLIEST", "2026-11-28T16:45:00"])
+def test_a_place_to_start_at_is_one_that_the_connector_knows(start_at: str) -> None:
+    with pytest.raises(ValidationError, match="start_at"):
+        RealTimeOptions.model_validate({"start_at": start_at})
 
 
 @pytest.mark.requirement("str-kpl-kcl")
@@ -134,6 +180,22 @@ def _application(stack: Stack) -> dict[str, Any]:
 def _groups(stack: Stack) -> dict[str, dict[str, Any]]:
     groups = _application(stack)["ApplicationConfiguration"]["EnvironmentProperties"]["PropertyGroups"]
     return {group["PropertyGroupId"]: group["PropertyMap"] for group in groups}
+
+
+def _consumers(stack: Stack) -> dict[str, dict[str, Any]]:
+    return stack.resources("AWS::Kinesis::StreamConsumer")
+
+
+def _allowed(stack: Stack, service: str) -> dict[str, set[str]]:
+    """What the application's role may do of a service, by resource."""
+    allowed: dict[str, set[str]] = defaultdict(set)
+    for statement in _statements(stack):
+        actions, resources = (
+            [each] if isinstance(each, str | dict) else each for each in (statement["Action"], statement["Resource"])
+        )
+        for resource in resources:
+            allowed[str(resource)] |= {action for action in actions if action.startswith(service)}
+    return {resource: actions for resource, actions in allowed.items() if actions}
 
 
 def _statements(stack: Stack) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [
     "benchmarks",
     "checks",
+    "command_line",
     "components",
     "config",
     "contracts",
@@ -30,16 +31,17 @@ LOCAL_LINES = 3_000  # of code: without blank lines, comments and docstrings
 # What each folder imports of the others: stacks are made of components, and nothing deployed knows the local cloud.
 IMPORTS: dict[str, set[str]] = {
     "checks": set(),
+    "command_line": set(),
     "components": set(),
     "config": {"components", "stacks"},
     "contracts": set(),
-    "flink_jobs": {"contracts"},
+    "flink_jobs": {"command_line", "contracts"},
     "glue_jobs": set(),
     "lambda": {"contracts"},
     "local": set(),
     "ml": set(),
     "pipelines": {"ml"},
-    "producers": set(),
+    "producers": {"command_line"},
     "schemas": {"contracts"},
     "stacks": {"components", "pipelines", "schemas"},
 }
