@@ -140,7 +140,7 @@ class EtlJobs(Layer):
             "feature_table",
             role,
             "What was known of each flight's aircraft, route and hour before it was to depart, by day",
-            ["days", "paths"],
+            ["days", "paths", "watermark"],
             {
                 "curated_path": curated.s3_url_for_object(FLIGHTS),
                 "features_path": features.s3_url_for_object(FLIGHTS),
