@@ -30,6 +30,11 @@ def read_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
     get_objects(role, bucket, *prefixes)
     if folders := [prefix.rstrip("/") for prefix in prefixes if prefix]:
         allow(role, ["s3:GetObject"], *map(bucket.arn_for_objects, folders))
+    list_objects(role, bucket, *prefixes)
+
+
+def list_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
+    """List what is under prefixes; a request that names none is allowed too."""
     listed = sorted({form for prefix in prefixes for form in (f"{prefix}*", prefix.rstrip("/"))})
     role.add_to_policy(
         iam.PolicyStatement(

@@ -24,7 +24,7 @@ from pydantic import Field
 from components.base import Deployment, Layer, Options
 from components.glue_job import GlueJob, GlueStreamingJob, JobEncryption, start_every
 from components.parquet_table import DayPartitionedTable, ParquetTable
-from components.permissions import allow, read_objects, replace_objects
+from components.permissions import allow, list_objects, read_objects, replace_objects
 from components.role import ServiceRole
 from schemas import flights
 
@@ -227,12 +227,17 @@ class EtlJobs(Layer):
     def _compact(self, curated: s3.IBucket) -> GlueJob:
         role = ServiceRole(self, "CompactRole", "glue")
         replace_objects(role, curated, HOURLY)
+        list_objects(role, curated, f"{CHECKPOINT}commits/")
         return self._job(
             "compact",
             role,
             "The small Parquet files of each day become one, where nobody has written for some hours",
-            ["paths"],
-            {"paths": curated.s3_url_for_object(HOURLY), "idle_hours": str(self.options.idle_hours)},
+            ["days", "paths"],
+            {
+                "path": curated.s3_url_for_object(HOURLY),
+                "checkpoint_path": curated.s3_url_for_object(CHECKPOINT),
+                "idle_hours": str(self.options.idle_hours),
+            },
         )
 
     def _count_by_hour(self, curated: s3.IBucket, stream: kinesis.IStream) -> None:
