@@ -29,8 +29,8 @@ import boto3
 from botocore.exceptions import ClientError
 from pyspark.sql import SparkSession
 
-from glue_jobs.days import list_objects
-from glue_jobs.paths import split_path
+from glue_jobs.days import list_by_day
+from glue_jobs.paths import list_objects, split_path
 
 STAGED = "_compact/"
 MOST_BYTES = 4 * 1024**3  # CopyObject takes 5 GiB
@@ -63,15 +63,14 @@ class File(NamedTuple):
 def list_files(s3: Any, path: str) -> dict[str, list[File]]:
     """Return each day's files, those of batches too."""
     days: dict[str, list[File]] = {}
-    for day, item in list_objects(s3, path):
+    for day, item in list_by_day(s3, path):
         days.setdefault(day, []).append(File(item["Key"], item["ETag"], item["Size"], item["LastModified"]))
     return days
 
 
 def last_commit(s3: Any, checkpoint: str) -> int:
     """The last batch that the streaming job has committed, -1 before the first. It may write later ones again."""
-    bucket, prefix = split_path(f"{checkpoint}commits/")
-    names = (key.removeprefix(prefix) for key in _keys(s3, bucket, prefix))
+    names = (key.rpartition("/")[2] for key in _keys(s3, f"{checkpoint}commits/"))
     return max((int(name) for name in names if name.isdecimal()), default=-1)
 
 
@@ -97,7 +96,7 @@ def stage(spark: SparkSession, s3: Any, path: str, day: str, files: Sequence[Fil
     before, after = rows.count(), spark.read.parquet(folder).count()
     if before != after:
         raise RuntimeError(f"{folder} has {after} rows of {before}")
-    (staged,) = (key for key in _keys(s3, bucket, split_path(folder)[1]) if key.endswith(".parquet"))
+    (staged,) = (key for key in _keys(s3, folder) if key.endswith(".parquet"))
     manifest = {"staged": staged, "old": {file.key: file.etag for file in files}}
     s3.put_object(Bucket=bucket, Key=_manifest(prefix, day), Body=json.dumps(manifest).encode())
 
@@ -112,7 +111,7 @@ def swap(s3: Any, path: str, day: str) -> int:
     for key in unchanged:
         s3.delete_object(Bucket=bucket, Key=key)
     s3.delete_object(Bucket=bucket, Key=_manifest(prefix, day))
-    for key in _keys(s3, bucket, f"{prefix}{STAGED}{day}/"):
+    for key in _keys(s3, f"{path}{STAGED}{day}/"):
         s3.delete_object(Bucket=bucket, Key=key)
     return len(unchanged)
 
@@ -121,9 +120,8 @@ def _manifest(prefix: str, day: str) -> str:
     return f"{prefix}{STAGED}{day.replace('/', '-')}.json"
 
 
-def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        yield from (item["Key"] for item in page.get("Contents", []))
+def _keys(s3: Any, path: str) -> Iterator[str]:
+    return (item["Key"] for item in list_objects(s3, path))
 
 
 def _etag(s3: Any, bucket: str, key: str) -> str | None:
@@ -138,8 +136,7 @@ def _etag(s3: Any, bucket: str, key: str) -> str | None:
 
 def unfinished(s3: Any, path: str) -> list[str]:
     """The days whose swap a killed run has left."""
-    bucket, prefix = split_path(path)
-    manifests = (key for key in _keys(s3, bucket, f"{prefix}{STAGED}") if key.endswith(".json"))
+    manifests = (key for key in _keys(s3, f"{path}{STAGED}") if key.endswith(".json"))
     return [key.rpartition("/")[2].removesuffix(".json").replace("-", "/") for key in manifests]
 
 

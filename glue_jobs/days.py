@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from glue_jobs.paths import split_path
+from glue_jobs.paths import list_visible, split_path
 
 DAY_KEYS = ("year", "month", "day")
 _DAY_IN_KEY = re.compile(r"year=\d{4}/month=\d{2}/day=\d{2}(?=/)")
@@ -26,24 +26,19 @@ class Seen(NamedTuple):
     objects: int
 
 
-def list_objects(s3: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each day's objects as S3 lists them, those in folders of the day too.
-
-    Not the ones that Spark and Athena don't read: of no bytes, or with a name in their path that begins with . or _.
-    """
-    bucket, prefix = split_path(path)
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            found = _DAY_IN_KEY.match(item["Key"], len(prefix))
-            hidden = any(part.startswith((".", "_")) for part in item["Key"][len(prefix) :].split("/"))
-            if found and item["Size"] and not hidden:
-                yield found[0], item
+def list_by_day(s3: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each object that Spark and Athena read in a day, as S3 lists it; those in folders of the day too."""
+    prefix = split_path(path)[1]
+    for item in list_visible(s3, path):
+        found = _DAY_IN_KEY.match(item["Key"], len(prefix))
+        if found and item["Size"]:
+            yield found[0], item
 
 
 def list_days(s3: Any, path: str) -> dict[str, Seen]:
     """Return what lies under each day of a path."""
     days: dict[str, Seen] = {}
-    for day, item in list_objects(s3, path):
+    for day, item in list_by_day(s3, path):
         newest, objects = days.get(day, Seen("", 0))
         days[day] = Seen(max(newest, item["LastModified"].isoformat()), objects + 1)
     return days

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
-from glue_jobs.days import list_objects, read_days
+from glue_jobs.days import list_by_day, read_days
 from glue_jobs.paths import split_path
 
 PARTITION = ("year", "month", "day", "station")
@@ -50,7 +50,7 @@ class Options(NamedTuple):
 
 def recent_days(s3: Any, raw_path: str, since: datetime) -> set[str]:
     """The days ("year=2013/month=01/day=05") of which an object has arrived since then."""
-    return {day for day, item in list_objects(s3, raw_path) if item["LastModified"] >= since}
+    return {day for day, item in list_by_day(s3, raw_path) if item["LastModified"] >= since}
 
 
 def hours(raw: DataFrame) -> DataFrame:

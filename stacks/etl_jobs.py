@@ -188,7 +188,7 @@ class EtlJobs(Layer):
             "convert_format",
             role,
             "A flat table in CSV, JSON, Avro, Parquet, ORC or XML becomes any other of them",
-            ["paths"],
+            ["codecs", "paths"],
             {
                 "source_path": curated.s3_url_for_object(FLIGHTS),
                 "source_format": "parquet",

@@ -79,7 +79,7 @@ class Stream:
 def stream(
     spark: "SparkSession", buckets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Stream]:
-    zone = spark.conf.get("spark.sql.session.timeZone")
+    zone = str(spark.conf.get("spark.sql.session.timeZone"))
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     monkeypatch.setenv("TZ", "UTC")
     yield Stream(spark, tmp_path)
