@@ -36,7 +36,7 @@ from components.findings import explain
 from components.flink_package import CONNECTOR, ENTRY, MODULES, FlinkPackage
 from components.function import Function
 from components.log_group import LogGroup
-from components.permissions import allow, allow_any_of, read_objects, use_key
+from components.permissions import allow, allow_any_of, read_objects, read_stream, use_key
 from components.role import ServiceRole
 from components.stream import DataStream
 from components.stream_consumer import StreamConsumer
@@ -212,8 +212,7 @@ class RealTime(Layer):
         https://docs.aws.amazon.com/managed-flink/latest/java/get-started-exercise.html
         """
         role = ServiceRole(self, "JobRole", "kinesisanalytics")
-        reads = ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"]
-        allow(role, [*reads, "kinesis:GetShardIterator", "kinesis:ListShards"], source.stream_arn)
+        read_stream(role, source, "kinesis:DescribeStreamSummary")
         allow(
             role,
             ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:PutRecords"],
