@@ -126,6 +126,7 @@ WRONG: dict[str, tuple[str, bytes | slice, str]] = {
     "an Avro file of unions": ("avro", avro(["int", "string"], 1), "no record: write each value"),
     "an Avro file of lists": ("avro", avro(RECORD, {"a": [1]}), "field a is .*; a flat table has"),
     "an Avro file cut short": ("avro", job.CODECS["avro"][0]([("a", "int")], [Row(a=1)] * 99)[:-9], "sync marker"),
+    "XML that is none": ("xml", b"hello", "syntax error: line 1"),
     "XML without rows": ("xml", b"<rows><flight><a>1</a></flight></rows>", "<rows> has no <row>: that is what"),
     "XML cut short": ("xml", b"<rows><row><a>1</a></row><row>", "no element found"),
     "XML with a value that is too large": ("xml", b"<rows><row><a>2147483648</a></row></rows>", "'2147483648', no int"),
