@@ -155,8 +155,8 @@ class EtlJobs(Layer):
             {
                 "curated_path": curated.s3_url_for_object(FLIGHTS),
                 "features_path": features.s3_url_for_object(FLIGHTS),
-                # Another window is another table: every day is computed again.
-                "state_path": features.s3_url_for_object(f"{STATE}feature_table_{days}_days.json"),
+                # Another window is another table: every day is computed again. So is another formula: count it up.
+                "state_path": features.s3_url_for_object(f"{STATE}feature_table_2_{days}_days.json"),
                 "window_days": str(days),
             },
         )
