@@ -11,7 +11,7 @@ from constructs import Construct
 
 from components.dead_letters import DeadLetters
 from components.function import Function
-from components.permissions import allow, before, put_objects, use_key
+from components.permissions import allow, before, put_objects, read_stream, use_key
 
 # https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
 DEAD_LETTERS_PREFIX = "aws/lambda/"
@@ -45,8 +45,8 @@ class StreamConsumer(lambda_.EventSourceMapping):
         parallel_batches: int = 1,
     ) -> None:
         role = function.permissions
-        reads = ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"]
-        allow(role, [*reads, "kinesis:GetShardIterator", "kinesis:ListShards"], stream.stream_arn)
+        # https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html
+        read_stream(role, stream, "kinesis:DescribeStreamSummary")
         use_key(role, key)
         destination: lambda_.IEventSourceDlq
         if isinstance(failures, DeadLetters):

@@ -71,3 +71,10 @@ SEGMENT_COLUMNS: list[Column] = [
     ("cancelled", "double"),
     ("log_flights", "double"),
 ]
+
+# What glue_jobs/match_duplicates.py writes: rows that mean the same have one cluster, the smallest of their ids.
+MATCH_COLUMNS: list[Column] = [
+    ("id", "string"),
+    ("name", "string"),
+    ("cluster", "string"),
+]

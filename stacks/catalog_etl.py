@@ -116,7 +116,7 @@ class CatalogEtl(Layer):
             self,
             "CurateFlights",
             script="curate_flights",
-            imports=["days", "paths"],
+            imports=["days", "paths", "watermark"],
             description="Raw flights, deduplicated and joined with weather, planes and airports, to curated",
             role=role,
             key=key,

@@ -225,7 +225,7 @@ class DataCatalog(Layer):
             self,
             "WeatherLayouts",
             script="weather_layouts",
-            imports=["paths"],
+            imports=["days", "paths"],
             description="Hourly weather of each station and day, by date first and by station first",
             role=role,
             key=key,

@@ -114,6 +114,7 @@ def test_the_tables_declare_what_the_jobs_write(assembly: Assembly) -> None:
         "flight_features": flights.FEATURE_COLUMNS,
         "flights_by_hour": flights.HOURLY_COLUMNS,
         "flight_segments": flights.SEGMENT_COLUMNS,
+        "airport_duplicates": flights.MATCH_COLUMNS,
     }
     for stacks in assembly.environments.values():
         tables = [

@@ -23,7 +23,7 @@ from pyarrow import parquet
 from demo import __main__ as steps
 from demo import ingest, loop, serving
 from demo.__main__ import Demo, Plan
-from demo.platform import LinkBrokenError, Platform, utc_now, wait_for
+from demo.platform import LAYERS, LinkBrokenError, Platform, utc_now, wait_for
 from local import deploy, tools
 from local.cloud import Cloud
 
@@ -224,6 +224,22 @@ def test_every_event_is_accounted_for(running: Running) -> None:
     for month in facts["months"]:
         assert all(0 < month[table] <= month["flights"] for table in ingest.JOINED)
     assert all(count > 0 for reason, count in facts["records_quarantined"].items() if reason != "oversize")
+
+
+def test_duplicates_of_the_reference_table_go_where_the_catalogue_says(running: Running) -> None:
+    """The job as it is deployed: its own arguments, its role, and the table that Athena reads."""
+    platform = Platform(running.cloud.session(), running.platform.prefix, (*LAYERS, "etl-jobs"))
+    glue, job = platform.client("glue"), platform.outputs["MatchDuplicatesJobName"]
+    run = glue.start_job_run(JobName=job)["JobRunId"]
+
+    def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = glue.get_job_run(JobName=job, RunId=run)["JobRun"]
+        return found if found["JobRunState"] in ("SUCCEEDED", "FAILED", "TIMEOUT") else None
+
+    told = wait_for("Glue job", f"the end of {job}", ended, seconds=300)
+    assert told["JobRunState"] == "SUCCEEDED", told["ErrorMessage"]
+    (found,) = platform.query("SELECT count(*) AS named, count(DISTINCT cluster) AS twice FROM airport_duplicates")
+    assert int(found["named"]) > int(found["twice"]) > 0
 
 
 def test_without_the_approval_rule_the_old_model_stays(running: Running, impatient: None) -> None:
