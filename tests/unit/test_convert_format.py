@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyspark.sql import Row
 
+from benchmarks.folder_s3 import FolderS3
 from glue_jobs import convert_format as job
 from producers import flights
 from schemas.flights import RAW_COLUMNS
-from tests.unit.folder_s3 import FolderS3
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
