@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.figures import Figure, write
-from benchmarks.injected import ACTIVE, DEAD_LETTERS_PREFIX, CrashingConsumer, CrashingTransform, Wire, kill_job
+from benchmarks.injected import DEAD_LETTERS_PREFIX, CrashingConsumer, CrashingTransform, Wire, kill_job
 from config.sandbox import SETTINGS
 from demo import accounting, ingest, states
 from demo.platform import LinkBrokenError, Platform, wait_for, wait_while_it_moves
@@ -246,18 +246,11 @@ def settled(run: Run, killed: float) -> accounting.Accounting:
         before, last = held(run), seen
         account = check(run)
         seen = account.problems()
-        if held(run) != before or seen != last or busy(run):
+        if held(run) != before or seen != last or ingest.job_active(run.platform):
             moved = time.monotonic()
         elif not seen or time.monotonic() - moved > patience:
             return account
         run.show(f"accounting again: {'; '.join(seen) or 'something moved meanwhile'}")
-
-
-def busy(run: Run) -> bool:
-    """Whether the job runs, or waits to."""
-    pages = run.platform.client("glue").get_paginator("get_job_runs")
-    found = (each for page in pages.paginate(JobName=run.platform.outputs["GlueJobName"]) for each in page["JobRuns"])
-    return any(each["JobRunState"] in (*ACTIVE, "WAITING") for each in found)
 
 
 def check(run: Run) -> accounting.Accounting:

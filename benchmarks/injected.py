@@ -36,7 +36,6 @@ THROTTLED = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessag
 ANSWERED = 2  # AWS calls of a batch before its function crashes: transactions of the table, objects in quarantine
 RETRIES, ALWAYS = 1, 1_000
 DEAD_LETTERS_PREFIX = "aws/lambda/"  # https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
-ACTIVE = ("STARTING", "RUNNING")
 PATIENCE = 300  # seconds that a fault may take to strike
 
 
@@ -274,7 +273,7 @@ def kill_job(cloud: Cloud, platform: Platform) -> float:
     while True:
         run, groups = wait_for("Glue trigger", f"a run of {name}", driver, seconds=PATIENCE)
         killed = kill_once_written(groups, curated, before)
-        wait_for("Glue job", f"the end of {run}", lambda: state() not in ACTIVE or None, seconds=PATIENCE)
+        wait_for("Glue job", f"the end of {run}", lambda: state() not in ingest.ACTIVE or None, seconds=PATIENCE)
         if killed and state() == "FAILED":
             return killed
         if not files(curated) <= before:

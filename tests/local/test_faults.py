@@ -10,8 +10,7 @@ import pytest
 
 from benchmarks import faults
 from benchmarks.injected import ANSWERED
-from demo import accounting
-from demo.platform import wait_for
+from demo import accounting, ingest
 from local import tools
 from local.cloud import Cloud
 
@@ -66,10 +65,8 @@ def test_every_fault_has_struck(ran: tuple[faults.Run, accounting.Accounting]) -
 def test_the_account_fails_when_anything_is_lost_or_doubled(ran: tuple[faults.Run, accounting.Accounting]) -> None:
     """On the same data, after one object, one document and one row are gone and another row is twice there."""
     run, _ = ran
-    s3, glue = run.platform.client("s3"), run.platform.client("glue")
-    for trigger in glue.get_triggers()["Triggers"]:
-        glue.stop_trigger(Name=trigger["Name"])  # or a run for the last objects might do the days again meanwhile
-    wait_for("Glue job", "the end of its runs", lambda: not faults.busy(run) or None, seconds=300)
+    s3 = run.platform.client("s3")
+    ingest.end_jobs(run.platform)  # a run for the last objects might do the days again meanwhile
 
     def some(zone: str) -> dict[str, str]:
         bucket = run.platform.outputs[f"{zone}BucketName"]

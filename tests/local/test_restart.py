@@ -17,6 +17,14 @@ from producers.kinesis import Record, StreamProducer
 from tests.local.delivery import BUCKET, HANDLER, ROLE, created, eventually, objects, stream
 
 pytestmark = pytest.mark.local
+NOTES = """
+import base64, boto3, uuid
+
+def handler(event, context):
+    for record in event["Records"]:
+        name = base64.b64decode(record["kinesis"]["data"]).decode()
+        boto3.client("s3").put_object(Bucket="BUCKET", Key=f"read/{name}/{uuid.uuid4()}")
+""".replace("BUCKET", BUCKET)
 SMALL = {"BufferSizeInMBs": "0.01", "BufferIntervalInSeconds": "1"}
 
 
@@ -70,6 +78,24 @@ def test_a_restart_loses_no_record(kept: Cloud) -> None:
     assert delivered().keys() == set(acknowledged)
     assert delivered().total() - progress.sent <= progress.retried
     assert not [key for key in objects(client, "out/") if "processing-failed" in key]
+
+
+@pytest.mark.parametrize("position", ["TRIM_HORIZON", "LATEST"])
+def test_a_function_goes_on_reading_where_it_was(kept: Cloud, position: str) -> None:
+    client, name = kept.session().client, f"reader-{position.replace('_', '-')}"
+    created(client, name, NOTES)
+    stream(client, name, shards=1)
+    arn = client("kinesis").describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamARN"]
+    client("lambda").create_event_source_mapping(FunctionName=name, EventSourceArn=arn, StartingPosition=position)
+
+    def read(record: str) -> int:
+        client("kinesis").put_record(StreamName=name, Data=f"{name}-{record}".encode(), PartitionKey="a")
+        eventually(lambda: objects(client, f"read/{name}-{record}/"))
+        return sum(len(objects(client, f"read/{name}-{each}/")) for each in ("before", "after"))
+
+    assert read("before") == 1
+    kept.restart()
+    assert read("after") == 2
 
 
 def test_a_job_that_ran_has_failed_and_its_workflow_is_free(kept: Cloud) -> None:
