@@ -243,10 +243,11 @@ def settled(run: Run, killed: float) -> accounting.Accounting:
     patience = ingest.delivery_seconds(run.platform) + ingest.STALLED_SECONDS
     while True:
         redrive(run)
+        ingest.wait_until_rest(run.platform)
         before, last = held(run), seen
         account = check(run)
         seen = account.problems()
-        if held(run) != before or seen != last or ingest.job_active(run.platform):
+        if held(run) != before or seen != last:
             moved = time.monotonic()
         elif not seen or time.monotonic() - moved > patience:
             return account

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -92,7 +93,7 @@ class Run:
 
     def due(self, moment: float) -> int:
         """Records that were acknowledged longer ago than Firehose holds them back."""
-        return bisect.bisect([at for _, at in self.taken], moment - self.hold)
+        return bisect.bisect(self.taken, moment - self.hold, key=itemgetter(1))
 
     def backlog(self, seconds: float) -> int:
         """Records due and not landed, so many seconds after the start."""

@@ -156,20 +156,24 @@ def job_runs(platform: Platform, since: float) -> list[dict[str, Any]]:
     return [run for run in runs if run.get("TriggerName") and run["StartedOn"].timestamp() >= since]
 
 
-def job_active(platform: Platform) -> bool:
-    """Whether the Glue job runs, or waits to."""
-    pages = platform.client("glue").get_paginator("get_job_runs").paginate(JobName=platform.outputs["GlueJobName"])
-    return any(run["JobRunState"] in ACTIVE for page in pages for run in page["JobRuns"])
+def wait_until_rest(platform: Platform) -> None:
+    """Wait until the Glue job neither runs nor waits to."""
+
+    def rests() -> bool | None:
+        pages = platform.client("glue").get_paginator("get_job_runs").paginate(JobName=platform.outputs["GlueJobName"])
+        return None if any(run["JobRunState"] in ACTIVE for page in pages for run in page["JobRuns"]) else True
+
+    wait_for("Glue job", "the end of its runs", rests, seconds=2 * JOB_SECONDS)  # of one that runs, one that waits
 
 
-def end_jobs(platform: Platform) -> None:
-    """Let no event start the job any more, and wait until it has ended."""
+def stop_trigger(platform: Platform) -> None:
+    """Let no event start the Glue job any more, and wait until it rests."""
     glue = platform.client("glue")
     for page in glue.get_paginator("get_triggers").paginate():
         for trigger in page["Triggers"]:
             if trigger.get("WorkflowName") == platform.outputs["GlueWorkflowName"]:
                 glue.stop_trigger(Name=trigger["Name"])
-    wait_for("Glue job", "the end of its runs", lambda: not job_active(platform) or None, seconds=JOB_SECONDS)
+    wait_until_rest(platform)
 
 
 def batch_seconds(platform: Platform) -> int:

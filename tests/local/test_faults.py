@@ -63,10 +63,13 @@ def test_every_fault_has_struck(ran: tuple[faults.Run, accounting.Accounting]) -
 
 
 def test_the_account_fails_when_anything_is_lost_or_doubled(ran: tuple[faults.Run, accounting.Accounting]) -> None:
-    """On the same data, after one object, one document and one row are gone and another row is twice there."""
+    """On the same data, after one object, one document, one row and one item are gone.
+
+    Another row is twice there, another item is of an older copy.
+    """
     run, _ = ran
     s3 = run.platform.client("s3")
-    ingest.end_jobs(run.platform)  # a run for the last objects might do the days again meanwhile
+    ingest.stop_trigger(run.platform)  # a run for the last objects might do the days again meanwhile
 
     def some(zone: str) -> dict[str, str]:
         bucket = run.platform.outputs[f"{zone}BucketName"]
@@ -84,6 +87,11 @@ def test_the_account_fails_when_anything_is_lost_or_doubled(ran: tuple[faults.Ru
     body = io.BytesIO()
     pq.write_table(pa.concat_tables([rows.slice(1), rows.slice(1, 1)]), body)
     s3.put_object(**curated, Body=body.getvalue())
+    dynamodb, table = run.platform.client("dynamodb"), run.platform.outputs["FlightStateTableName"]
+    gone, older = dynamodb.scan(TableName=table, Limit=2)["Items"]
+    dynamodb.delete_item(TableName=table, Key={"event_id": gone["event_id"]})
+    dynamodb.put_item(TableName=table, Item=older | {"version": {"S": "2.056.1"}})
+    dynamodb.put_item(TableName=table, Item={"event_id": {"S": "of no flight"}})
 
     found = faults.check(run).findings
     assert len(found["events have other copies in raw than were sent"]) == lost
@@ -91,3 +99,6 @@ def test_the_account_fails_when_anything_is_lost_or_doubled(ran: tuple[faults.Ru
     assert len(nowhere) == 2
     assert f"{rows['event_id'][0]} (good)" in nowhere
     assert found["events are in more than one place"] == [f"{rows['event_id'][1]} (curated, curated)"]
+    assert found["flights have no item in the table"] == [gone["event_id"]["S"]]
+    assert found["items of the table are not what the last copy of their flight says"] == [older["event_id"]["S"]]
+    assert len(found["items of the table are of no undamaged flight"]) == 1
