@@ -36,7 +36,7 @@ CAPACITY = "default capacity of an on-demand stream"
 CAPACITY_RATE = 4_000  # https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html
 RATE = 4_500
 WINDOW_SECONDS = 60
-AROUND = 5  # seconds on both sides of a moment that its backlog is the mean of: records land by the thousand
+AROUND = 10  # seconds on both sides of a moment that its backlog is the mean of: records land by the thousand
 AT_ONCE = 200_000
 CURATED_RATE, CURATED_SECONDS = 300, 40  # few records, which leave the processors to the job
 PEER, PEER_RECORDS = "MiniStack's own Firehose", 100
@@ -66,14 +66,10 @@ def curated(cloud: Cloud, hold: int) -> Iterator[Figure]:
         raise RuntimeError(f"{len(committed):,} of {len(put):,} flights were curated: see the job's log")
     parts = [split(put[name], at, committed[name], begun) for name, at in raw.items() if at <= found.sent]
     window = ingest.batch_seconds(platform)
+    both = f"Firehose's interval and the trigger's window, {hold} s and {window} s"
     for name, seconds, peer, limit in (
-        (
-            "put to curated",
-            [sum(part) for part in parts],
-            "Firehose's interval and the trigger's window",
-            hold + window,
-        ),
-        ("of that in Firehose", [part[0] for part in parts], "its buffering interval", hold),
+        ("put to curated", [sum(part) for part in parts], both, hold + window),
+        ("of that in Firehose", [part[0] for part in parts], "its interval", hold),
         ("of that before the job's run", [part[1] for part in parts], "the trigger's window", window),
         ("of that in the job's run", [part[2] for part in parts], None, 0),
     ):
@@ -93,14 +89,15 @@ def split(put: float, raw: float, committed: float, begun: Sequence[float]) -> t
 
 def paced(cloud: Cloud, hold: int) -> Iterator[Figure]:
     """Send at RATE until the window has passed, and look at the window."""
-    found = run(cloud, PREFIX, f"--rate={RATE}", f"--seconds={hold + WINDOW_SECONDS + 3 * AROUND}")
+    found = run(cloud, PREFIX, f"--rate={RATE}", f"--seconds={hold + WINDOW_SECONDS + 1.5 * AROUND}")
     ends = found.start, found.start + WINDOW_SECONDS
     landed, due = ((count(ends[1]) - count(ends[0])) / WINDOW_SECONDS for count in (found.landed.by, found.due))
     yield Figure("end to end, sustained for 60 s", "records/s", [landed], CAPACITY, [CAPACITY_RATE], (">=", 1))
     # Damaged records never land, and are not among those offered.
     yield Figure("of the records offered", "records/s", [landed], "undamaged records acknowledged", [due])
-    at_a_moment = [found.backlog(seconds) for seconds in (20, 60)]
-    print(f"the backlog is {at_a_moment[0]:,} records at 20 s and {at_a_moment[1]:,} at 60 s")
+    samples = [found.backlog(seconds) for seconds in range(20, 61)]
+    print(f"the backlog is {samples[0]:,} records at 20 s, {samples[-1]:,} at 60 s", end=", ")
+    print(f"from second to second {min(samples):,} to {max(samples):,}")
     early, late = (found.mean_backlog(seconds, AROUND) for seconds in (20, 60))
     # What one call of the function takes lands together: a backlog can't be told closer than that.
     yield Figure("backlog's growth from 20 s to 60 s", "records", [late - early], None, (), ("<=", batch(cloud, found)))

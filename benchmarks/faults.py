@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.figures import Figure, write
-from benchmarks.injected import DEAD_LETTERS_PREFIX, CrashingConsumer, CrashingTransform, Wire, kill_job
+from benchmarks.injected import DEAD_LETTERS_PREFIX, PATIENCE, CrashingConsumer, CrashingTransform, Wire, kill_job
 from config.sandbox import SETTINGS
 from demo import accounting, ingest, states
 from demo.platform import LinkBrokenError, Platform, wait_for, wait_while_it_moves
@@ -34,6 +34,7 @@ KEPT = {"errors": ("RawBucketName", "errors/"), "dead-letters": ("QuarantineBuck
 SOURCES = ("flights", "weather")
 SEED = 2013
 RATES = {"--damage-rate": "0.02", "--duplicate-rate": "0.03", "--late-rate": "0.2"}
+RESTARTED_AT = 100_000  # records, at most: what a stopped cloud holds is written down and read again
 IN_FLIGHT = 2_000  # records that go on while the cloud is being stopped
 FOLDER = tools.ROOT / "build" / "faults"
 
@@ -157,7 +158,7 @@ def replay(run: Run) -> Future[float]:
     for function in (transform, consumer):
         function.deploy()
     with wire.open() as url:
-        wire.hold(flights // 3)
+        wire.hold(min(flights // 3, RESTARTED_AT))
         with run.command(*options, AWS_ENDPOINT_URL_KINESIS=url) as process:
             wire.wait_until_held(lambda: process.poll() is None)
             for function in (transform, consumer):
@@ -184,7 +185,7 @@ def restart(run: Run, wire: Wire, process: Process, hold: int) -> None:
     wire.hold(wire.passed + IN_FLIGHT)
     run.cloud.stop()
     wire.hold(hold)
-    wait_for("producer", "a call to the stopped cloud", lambda: wire.unreachable or process.poll(), seconds=60)
+    wait_for("producer", "a call to the stopped cloud", lambda: wire.unreachable or process.poll(), seconds=PATIENCE)
     wire.hold(0)  # a producer does not try for ever, and a cloud may take long to start
     run.cloud.start(follow_me=True, resume=True)
     wire.hold(hold)
@@ -290,6 +291,13 @@ def listed(run: Run, zone: str, prefix: str = "") -> Iterator[dict[str, Any]]:
     return (item for page in pages.paginate(Bucket=bucket, Prefix=prefix) for item in page.get("Contents", []))
 
 
+def release(run: Run) -> None:
+    """Delete the streams and the table, or the cloud would write down a million records of each before it stops."""
+    for output in ("StreamName", "WeatherStreamName"):
+        run.platform.client("kinesis").delete_stream(StreamName=run.platform.outputs[output])
+    run.platform.client("dynamodb").delete_table(TableName=run.platform.outputs["FlightStateTableName"])
+
+
 def line(account: accounting.Accounting) -> str:
     """The account of the flights in a sentence."""
     refused = account.records_quarantined["oversize"]
@@ -349,6 +357,7 @@ def main() -> int:
     run = Run(cloud, size, folder, show)
     try:
         account = carry_out(run)
+        release(run)
     except KeyboardInterrupt:
         show("stopped; nothing is left running")
         return 130
