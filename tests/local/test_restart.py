@@ -80,22 +80,36 @@ def test_a_restart_loses_no_record(kept: Cloud) -> None:
     assert not [key for key in objects(client, "out/") if "processing-failed" in key]
 
 
-@pytest.mark.parametrize("position", ["TRIM_HORIZON", "LATEST"])
-def test_a_function_goes_on_reading_where_it_was(kept: Cloud, position: str) -> None:
-    client, name = kept.session().client, f"reader-{position.replace('_', '-')}"
-    created(client, name, NOTES)
-    stream(client, name, shards=1)
-    arn = client("kinesis").describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamARN"]
-    client("lambda").create_event_source_mapping(FunctionName=name, EventSourceArn=arn, StartingPosition=position)
+def test_functions_go_on_reading_where_they_were(kept: Cloud) -> None:
+    """What came while their mappings were disabled is read after a restart, and nothing is read twice."""
+    client = kept.session().client
+    names = {position: f"reads-{position.replace('_', '-')}" for position in ("TRIM_HORIZON", "LATEST")}
+    mappings = []
+    for position, name in names.items():
+        created(client, name, NOTES)
+        source = stream(client, name, shards=1)["KinesisStreamSourceConfiguration"]["KinesisStreamARN"]
+        given = {"FunctionName": name, "EventSourceArn": source, "StartingPosition": position}
+        mappings.append(client("lambda").create_event_source_mapping(**given)["UUID"])
 
-    def read(record: str) -> int:
-        client("kinesis").put_record(StreamName=name, Data=f"{name}-{record}".encode(), PartitionKey="a")
-        eventually(lambda: objects(client, f"read/{name}-{record}/"))
-        return sum(len(objects(client, f"read/{name}-{each}/")) for each in ("before", "after"))
+    def put(record: str) -> None:
+        for name in names.values():
+            client("kinesis").put_record(StreamName=name, Data=f"{name}/{record}".encode(), PartitionKey="a")
 
-    assert read("before") == 1
+    def enable(enabled: bool) -> None:
+        for mapping in mappings:
+            client("lambda").update_event_source_mapping(UUID=mapping, Enabled=enabled)
+
+    def read() -> Counter[str]:
+        return Counter(key.removeprefix("read/").rpartition("/")[0] for key in objects(client, "read/"))
+
+    put("before")
+    eventually(lambda: read().total() == 2)
+    enable(False)
+    put("meanwhile")
     kept.restart()
-    assert read("after") == 2
+    enable(True)
+    eventually(lambda: read().total() >= 4)
+    assert read() == {f"{name}/{record}": 1 for name in names.values() for record in ("before", "meanwhile")}
 
 
 def test_a_job_that_ran_has_failed_and_its_workflow_is_free(kept: Cloud) -> None:
