@@ -4,7 +4,7 @@ The first record of a batch becomes one that the function can't survive, for a n
 for each such record. In turn the process ends when some AWS calls are answered, when all is done but the answer, and
 from then on before anything is done. A line of "records calls" says so, in a file of the record's.
 
-The function's own code is `sound`; it is imported when it is needed, since its imports are most of what a start costs.
+The function's own code is `sound`; what is imported is when it is needed, since that is most of what a start costs.
 """
 
 import hashlib
@@ -14,8 +14,6 @@ import os
 import threading
 from pathlib import Path
 from typing import Any
-
-import boto3
 
 PLAN = json.loads(Path(__file__).with_name("plan.json").read_text())
 FOLDER = Path(PLAN["folder"])
@@ -51,6 +49,8 @@ def handler(event: dict[str, Any], context: Any) -> Any:
         crash = Crash(file, len(records), None if crashes else PLAN["calls"])
         if crashes > 1:
             crash.now()
+        import boto3
+
         boto3.setup_default_session()
         boto3.DEFAULT_SESSION.events.register("after-call", crash.answered)
     answer = getattr(importlib.import_module("sound"), PLAN["function"])(event, context)
