@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,10 +58,12 @@ class Size:
         given = {"--years": self.years, "--months": self.months, "--days": self.days}
         return [word for name, chosen in given.items() for word in (name, f"{chosen[0]}-{chosen[-1]}")]
 
+    @cached_property
     def flights(self) -> set[str]:
         """The ids of these flights, which are all to be accounted for."""
         return accounting.flights_of(self.months, self.days, self.years)
 
+    @cached_property
     def weather(self) -> set[str]:
         """The ids of the hours of weather on the same days."""
         return accounting.weather_of(self.months, self.days, self.years)
@@ -90,7 +93,7 @@ class Run:
 
     def good(self) -> dict[bytes, str]:
         """The flights that were sent undamaged, by the hash of their bytes."""
-        flights, sent = self.size.flights(), accounting.read_ledger(self.ledger)
+        flights, sent = self.size.flights, accounting.read_ledger(self.ledger)
         return {event.sha256: name for name, event in sent.items() if event.kind == "good" and name in flights}
 
     @contextmanager
@@ -150,7 +153,7 @@ def replay(run: Run) -> Future[float]:
 
     Returns the future of when the job was killed: it is once it writes, whatever else goes on.
     """
-    flights = len(run.size.flights())
+    flights = len(run.size.flights)
     wire = Wire(run.cloud, SEED)
     transform = CrashingTransform(run.platform, run.folder / "crashes" / "transform")
     consumer = CrashingConsumer(run.platform, run.folder / "crashes" / "consumer")
@@ -264,8 +267,8 @@ def check(run: Run) -> accounting.Accounting:
         curated_bucket=outputs["CuratedBucketName"],
         quarantine_bucket=outputs["QuarantineBucketName"],
         ledger=run.ledger,
-        flights=run.size.flights(),
-        weather=run.size.weather(),
+        flights=run.size.flights,
+        weather=run.size.weather,
         at_least_once=True,
     )
     account.findings |= states.check(

@@ -34,7 +34,7 @@ THROTTLED_CALLS, LOST_ANSWERS = 5, 20  # one in so many PutRecords calls of a st
 LOST = 3  # the first of those that is lost
 THROTTLED = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded, on purpose"}
 ANSWERED = 2  # AWS calls of a batch before its function crashes: transactions of the table, objects in quarantine
-RETRIES, ALWAYS = 1, 1_000
+RETRIES, ALWAYS = 0, 1_000
 DEAD_LETTERS_PREFIX = "aws/lambda/"  # https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
 PATIENCE = 300  # seconds that a fault may take to strike
 
@@ -224,7 +224,7 @@ class CrashingTransform(CrashingFunction):
 class CrashingConsumer(CrashingFunction):
     """A stream's second consumer: one record ends it however small the batch, until it is given up, alone.
 
-    That takes `RETRIES` and not as many as are deployed, whose waits are of minutes.
+    That comes after `RETRIES` and not as many as are deployed, whose waits are of minutes.
     """
 
     def __init__(self, platform: Platform, folder: Path) -> None:
