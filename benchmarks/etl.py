@@ -1,9 +1,10 @@
-"""The Glue job that curates flights against DuckDB doing the same: `python -m benchmarks.etl [copies ...]`.
+"""`python -m benchmarks.etl [copies ...]`: the Glue job that curates flights against DuckDB doing the same.
 
 A copy is the year's 336,776 flights; 3 and 30 copies are about 1 and 10 million rows. Both sides have two processors,
 and must write the same rows. What is stored is then held against CSV: the bytes that Athena would scan.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -109,4 +110,6 @@ def stored(root: Path) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    main([int(copies) for copies in sys.argv[1:]] or COPIES)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.etl", description=__doc__)
+    parser.add_argument("copies", nargs="*", type=int, default=COPIES, help="of the year's flights, default 1 3 30")
+    main(parser.parse_args().copies)

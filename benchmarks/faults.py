@@ -12,26 +12,30 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.figures import Figure, write
-from benchmarks.injected import CrashingFunction, Wire, kill_job
+from benchmarks.injected import DEAD_LETTERS_PREFIX, PATIENCE, CrashingConsumer, CrashingTransform, Wire, kill_job
 from config.sandbox import SETTINGS
-from demo import accounting, ingest
+from demo import accounting, ingest, states
 from demo.platform import LinkBrokenError, Platform, wait_for, wait_while_it_moves
 from local import deploy, tools
 from local.cloud import Cloud
 
 ENVIRONMENT = "sandbox"
-LAYERS = ("foundation", "data-lake", "streaming", "catalog-etl")
+LAYERS = ("foundation", "data-lake", "streaming", "flight-state", "catalog-etl")
+KEPT = {"errors": ("RawBucketName", "errors/"), "dead-letters": ("QuarantineBucketName", DEAD_LETTERS_PREFIX)}
 SOURCES = ("flights", "weather")
 SEED = 2013
 RATES = {"--damage-rate": "0.02", "--duplicate-rate": "0.03", "--late-rate": "0.2"}
+RESTARTED_AT = 100_000  # records, at most: what a stopped cloud holds is written down and read again
 IN_FLIGHT = 2_000  # records that go on while the cloud is being stopped
 FOLDER = tools.ROOT / "build" / "faults"
 
@@ -54,10 +58,12 @@ class Size:
         given = {"--years": self.years, "--months": self.months, "--days": self.days}
         return [word for name, chosen in given.items() for word in (name, f"{chosen[0]}-{chosen[-1]}")]
 
+    @cached_property
     def flights(self) -> set[str]:
         """The ids of these flights, which are all to be accounted for."""
         return accounting.flights_of(self.months, self.days, self.years)
 
+    @cached_property
     def weather(self) -> set[str]:
         """The ids of the hours of weather on the same days."""
         return accounting.weather_of(self.months, self.days, self.years)
@@ -78,11 +84,17 @@ class Run:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))  # its work ends with the cloud
     platform: Platform = field(init=False)
     found: dict[str, Any] = field(default_factory=dict)
+    redriven: Counter[str] = field(default_factory=Counter)  # records by KEPT
 
     @property
     def ledger(self) -> Path:
         """What the producer says it sent."""
         return self.folder / "ledger.csv"
+
+    def good(self) -> dict[bytes, str]:
+        """The flights that were sent undamaged, by the hash of their bytes."""
+        flights, sent = self.size.flights, accounting.read_ledger(self.ledger)
+        return {event.sha256: name for name, event in sent.items() if event.kind == "good" and name in flights}
 
     @contextmanager
     def command(self, *words: str, **environment: str) -> Iterator[Process]:
@@ -113,7 +125,7 @@ def carry_out(run: Run) -> accounting.Accounting:
     start_and_deploy(run)
     started = time.monotonic()
     killing = replay(run)
-    run.found["redriven"] = land(run)
+    land(run)
     killed = killing.result()
     run.show("the Spark job was killed after its first file")
     start_again(run, killed)
@@ -137,58 +149,60 @@ def start_and_deploy(run: Run) -> None:
 
 
 def replay(run: Run) -> Future[float]:
-    """Send every flight while the stream throttles, the transform crashes, cloud, sender and Spark job are stopped.
+    """Send every flight while the stream throttles, its consumers crash, cloud, sender and Spark job are stopped.
 
     Returns the future of when the job was killed: it is once it writes, whatever else goes on.
     """
-    flights = len(run.size.flights())
-    wire, crashing = Wire(run.cloud, SEED), CrashingFunction(run.platform, run.folder / "crashes")
+    flights = len(run.size.flights)
+    wire = Wire(run.cloud, SEED)
+    transform = CrashingTransform(run.platform, run.folder / "crashes" / "transform")
+    consumer = CrashingConsumer(run.platform, run.folder / "crashes" / "consumer")
     options = [*run.size.options, "--ledger", str(run.ledger), *(word for pair in RATES.items() for word in pair)]
+    for function in (transform, consumer):
+        function.deploy()
     with wire.open() as url:
-        wire.hold(flights // 3)
+        wire.hold(min(flights // 3, RESTARTED_AT))
         with run.command(*options, AWS_ENDPOINT_URL_KINESIS=url) as process:
-            with crashing.deployed():
-                wire.wait_until_held(lambda: process.poll() is None)
-                crashing.wait_until_crashed()
-            run.show(f"the transform has crashed {sum(crashing.plan)} times on its first two batches")
-            restart(run, wire, process)
-            wire.hold(2 * flights // 3)
+            wire.wait_until_held(lambda: process.poll() is None)
+            for function in (transform, consumer):
+                function.wait()
+                function.withdraw()
+            run.show("the transform has crashed on its first two batches, and the table's function until it gave up")
+            restart(run, wire, process, 2 * flights // 3)
             wire.wait_until_held(lambda: process.poll() is None)
         wire.release()  # Kinesis takes the records of a producer that is not there any more to write them down
         run.show("killed the producer; it goes on from its ledger")
         with run.command(*options, "--resume", AWS_ENDPOINT_URL_KINESIS=url) as process:
             killing = run.pool.submit(kill_job, run.cloud, run.platform)
             run.found["resumed"] = run.summary(process)["sent"]
-    run.found |= {"crashes": crashing.crashed, "wire": wire.counts}
+    run.found |= {"transform": transform.crashed, "consumer": consumer.crashed, "wire": wire.counts}
     return killing
 
 
-def restart(run: Run, wire: Wire, process: Process) -> None:
-    """Stop the cloud while records flow, let the producer find none, and start it again with what it held."""
+def restart(run: Run, wire: Wire, process: Process, hold: int) -> None:
+    """Stop the cloud while records flow, let the producer find none, and start it again with what it held.
+
+    Calls wait on the wire once `hold` records have passed.
+    """
     began = time.monotonic()
-    wire.release()
     wire.hold(wire.passed + IN_FLIGHT)
     run.cloud.stop()
-    wire.release()
-    wait_for("producer", "a call to the stopped cloud", lambda: wire.unreachable or process.poll(), seconds=60)
+    wire.hold(hold)
+    wait_for("producer", "a call to the stopped cloud", lambda: wire.unreachable or process.poll(), seconds=PATIENCE)
+    wire.hold(0)  # a producer does not try for ever, and a cloud may take long to start
     run.cloud.start(follow_me=True, resume=True)
+    wire.hold(hold)
     run.found["restart_seconds"] = round(time.monotonic() - began, 1)
     run.show(f"stopped the cloud and started it again in {run.found['restart_seconds']} s")
 
 
-def land(run: Run) -> dict[str, int]:
-    """Wait until each event is in raw or in quarantine; what Firehose gave up is redriven on the way."""
+def land(run: Run) -> None:
+    """Wait until each event is in raw or in quarantine; what was given up is redriven on the way."""
     sent = accounting.read_ledger(run.ledger)
     wanted = sum(1 for event in sent.values() if event.kind != "oversize")
-    redriven = {"objects": 0, "records": 0}
 
     def landed() -> int:
-        if set(run.platform.keys("RawBucketName", "errors/")) != marked(run):
-            with run.command("redrive", "--from", "errors") as process:
-                summary = run.summary(process)
-            run.show(f"redrove {summary['records']:,} records that Firehose had given up")
-            for name in redriven:
-                redriven[name] += summary[name]
+        redrive(run)
         tables = [run.platform.outputs[name] for name in ("RawTableName", "WeatherRawTableName")]
         queries = [f"SELECT count(DISTINCT event_id) AS n FROM {table}" for table in tables]  # noqa: S608
         refused = [key for name in SOURCES for key in run.platform.keys("QuarantineBucketName", f"{name}/")]
@@ -202,13 +216,18 @@ def land(run: Run) -> dict[str, int]:
         stalled_seconds=ingest.STALLED_SECONDS + ingest.delivery_seconds(run.platform),
         show=lambda count: run.show(f"{count:,} of {wanted:,} landed"),
     )
-    return redriven
 
 
-def marked(run: Run) -> set[str]:
-    """The failed deliveries that were redriven."""
-    marks = run.platform.keys("RawBucketName", "redriven/errors/")
-    return {key.removeprefix("redriven/") for key in marks}
+def redrive(run: Run) -> None:
+    """Send again what Firehose and the table's function have given up, as people who are told of it do."""
+    for kind, (output, prefix) in KEPT.items():
+        marks = {key.removeprefix("redriven/") for key in run.platform.keys(output, f"redriven/{prefix}")}
+        if set(run.platform.keys(output, prefix)) <= marks:
+            continue
+        with run.command("redrive", "--from", kind) as process:
+            records = run.summary(process)["records"]
+        run.show(f"redrove {records:,} records from {kind}")
+        run.redriven[kind] += records
 
 
 def start_again(run: Run, killed: float) -> None:
@@ -223,41 +242,63 @@ def settled(run: Run, killed: float) -> accounting.Accounting:
     What seems wrong is believed once nothing has moved for as long as a delivery may take.
     """
     ingest.wait_until_curated(run.platform, killed, run.show)
-    moved = time.monotonic()
+    ingest.wait_until_known(run.platform, len(run.good()), run.show)
+    moved, seen = time.monotonic(), list[str]()
     patience = ingest.delivery_seconds(run.platform) + ingest.STALLED_SECONDS
     while True:
-        before = objects(run)
+        redrive(run)
+        ingest.wait_until_rest(run.platform)
+        before, last = held(run), seen
         account = check(run)
-        if objects(run) != before:
+        seen = account.problems()
+        if held(run) != before or seen != last:
             moved = time.monotonic()
-        elif not account.problems() or time.monotonic() - moved > patience:
+        elif not seen or time.monotonic() - moved > patience:
             return account
-        run.show(f"accounting again: {'; '.join(account.problems()) or 'something moved meanwhile'}")
+        run.show(f"accounting again: {'; '.join(seen) or 'something moved meanwhile'}")
 
 
 def check(run: Run) -> accounting.Accounting:
-    """Account for every event as it is now."""
-    return accounting.check(
+    """Account for every event, and for every flight's item in the table, as they are now."""
+    outputs = run.platform.outputs
+    account = accounting.check(
         run.platform.client("s3"),
-        raw_bucket=run.platform.outputs["RawBucketName"],
-        curated_bucket=run.platform.outputs["CuratedBucketName"],
-        quarantine_bucket=run.platform.outputs["QuarantineBucketName"],
+        raw_bucket=outputs["RawBucketName"],
+        curated_bucket=outputs["CuratedBucketName"],
+        quarantine_bucket=outputs["QuarantineBucketName"],
         ledger=run.ledger,
-        flights=run.size.flights(),
-        weather=run.size.weather(),
+        flights=run.size.flights,
+        weather=run.size.weather,
         at_least_once=True,
     )
+    account.findings |= states.check(
+        run.platform.client("dynamodb"),
+        run.platform.client("kinesis"),
+        table=outputs["FlightStateTableName"],
+        stream=outputs["StreamName"],
+        sent=run.good(),
+    )
+    return account
 
 
-def objects(run: Run) -> set[tuple[str, str]]:
+def held(run: Run) -> set[tuple[str, str]]:
     """Key and content of every object in the three zones."""
+    zones = ("Raw", "Curated", "Quarantine")
+    return {(f"{zone}/{item['Key']}", item["ETag"]) for zone in zones for item in listed(run, zone)}
+
+
+def listed(run: Run, zone: str, prefix: str = "") -> Iterator[dict[str, Any]]:
+    """The objects of a zone."""
     pages = run.platform.client("s3").get_paginator("list_objects_v2")
-    return {
-        (f"{zone}/{item['Key']}", item["ETag"])
-        for zone in ("Raw", "Curated", "Quarantine")
-        for page in pages.paginate(Bucket=run.platform.outputs[f"{zone}BucketName"])
-        for item in page.get("Contents", [])
-    }
+    bucket = run.platform.outputs[f"{zone}BucketName"]
+    return (item for page in pages.paginate(Bucket=bucket, Prefix=prefix) for item in page.get("Contents", []))
+
+
+def release(run: Run) -> None:
+    """Delete the streams and the table, or the cloud would write down a million records of each before it stops."""
+    for output in ("StreamName", "WeatherStreamName"):
+        run.platform.client("kinesis").delete_stream(StreamName=run.platform.outputs[output])
+    run.platform.client("dynamodb").delete_table(TableName=run.platform.outputs["FlightStateTableName"])
 
 
 def line(account: accounting.Accounting) -> str:
@@ -276,7 +317,7 @@ def line(account: accounting.Accounting) -> str:
 def figures(run: Run, account: accounting.Accounting) -> list[Figure]:
     """What the run did, each fault with how often it struck; the goal is that nothing is unaccounted for."""
     events = account.records_sent + account.weather.sent
-    wire, crashes = run.found["wire"], [crash for batch in run.found["crashes"] for crash in batch]
+    wire = run.found["wire"]
     found = {
         "findings of the accounting": (len(account.problems()), "kinds"),
         "events": (events, "events"),
@@ -287,8 +328,10 @@ def figures(run: Run, account: accounting.Accounting) -> list[Figure]:
         "puts without an answer": (wire["lost_answers"], "calls"),
         "puts to a stopped cloud": (wire["unreachable"], "calls"),
         "cloud away": (run.found["restart_seconds"], "s"),
-        "crashes of the transform": (len(crashes), "crashes"),
-        "records redriven": (run.found["redriven"]["records"], "records"),
+        "crashes of the transform": (sum(map(len, run.found["transform"])), "crashes"),
+        "crashes of the table's function": (sum(map(len, run.found["consumer"])), "crashes"),
+        "records redriven from Firehose's errors": (run.redriven["errors"], "records"),
+        "records redriven from dead letters": (run.redriven["dead-letters"], "records"),
         "records sent after the producer was killed": (run.found["resumed"], "records"),
         "raw rows delivered again": (account.records_redelivered, "rows"),
     }
@@ -317,6 +360,7 @@ def main() -> int:
     run = Run(cloud, size, folder, show)
     try:
         account = carry_out(run)
+        release(run)
     except KeyboardInterrupt:
         show("stopped; nothing is left running")
         return 130

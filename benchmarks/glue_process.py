@@ -7,10 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 # Half of a G.1X worker's processors and an eighth of its memory: what this fits into, one worker does too.
@@ -18,40 +15,12 @@ from unittest.mock import patch
 MASTER, MEMORY = "local[2]", "2g"
 
 
-class FolderS3:
-    """The calls of an S3 client that the job makes, over the folders that Spark reads as buckets."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def get_paginator(self, _operation: str) -> "FolderS3":
-        return self
-
-    def paginate(self, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:
-        bucket = self._root / Bucket
-        for path in (bucket / Prefix).rglob("*.parquet"):
-            held = path.stat()
-            modified = datetime.fromtimestamp(int(held.st_mtime), UTC)
-            yield {"Contents": [{"Key": str(path.relative_to(bucket)), "Size": held.st_size, "LastModified": modified}]}
-
-    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
-        from botocore.exceptions import ClientError
-
-        if not (self._root / Bucket / Key).exists():
-            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
-        return {"Body": (self._root / Bucket / Key).open("rb")}
-
-    def put_object(self, Bucket: str, Key: str, Body: bytes, **_: Any) -> None:
-        path = self._root / Bucket / Key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(Body)
-
-
 def main(root: Path, arguments: list[str]) -> None:
     """Run the job's own main() on the buckets that are folders of `root`."""
     started = time.monotonic()
     from pyspark.sql import SparkSession
 
+    from benchmarks.folder_s3 import FolderS3
     from glue_jobs import curate_flights
 
     builder = (
@@ -67,7 +36,8 @@ def main(root: Path, arguments: list[str]) -> None:
         builder = builder.config(f"spark.hadoop.fs.viewfs.mounttable.{bucket.name}.linkFallback", bucket.as_uri())
     spark = builder.getOrCreate()
     start_up = time.monotonic() - started
-    with patch("boto3.client", lambda _service: FolderS3(root)), patch("sys.argv", ["curate_flights", *arguments]):
+    s3 = FolderS3({bucket.name: bucket for bucket in root.iterdir()})
+    with patch("boto3.client", lambda _service: s3), patch("sys.argv", ["curate_flights", *arguments]):
         curate_flights.main()
     seconds = time.monotonic() - started
     jvm = spark.sparkContext._gateway.proc.pid  # type: ignore[union-attr]

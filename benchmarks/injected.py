@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 import random
 import signal
@@ -11,7 +12,8 @@ import threading
 import time
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,21 +30,24 @@ from demo import ingest
 from demo.platform import LinkBrokenError, Platform, wait_for
 from local.cloud import Cloud
 
-THROTTLED_CALLS, LOST_ANSWERS = 5, 20  # one in so many PutRecords calls
+THROTTLED_CALLS, LOST_ANSWERS = 5, 20  # one in so many PutRecords calls of a stream
+LOST = 3  # the first of those that is lost
 THROTTLED = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded, on purpose"}
-JOB_START_SECONDS = 300
+ANSWERED = 2  # AWS calls of a batch before its function crashes: transactions of the table, objects in quarantine
+RETRIES, ALWAYS = 0, 1_000
+DEAD_LETTERS_PREFIX = "aws/lambda/"  # https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
+PATIENCE = 300  # seconds that a fault may take to strike
 
 
 @dataclass
 class Wire:
     """A proxy on loopback between a producer and Kinesis: it throttles half of some calls, and loses others' answers.
 
-    Which records are throttled follows from the seed.
+    Calls are counted by stream. Which records are throttled follows from the seed.
     """
 
     cloud: Cloud
     seed: int
-    calls: int = 0
     passed: int = 0  # records that Kinesis took
     throttled_calls: int = 0
     throttled_records: int = 0
@@ -51,8 +56,9 @@ class Wire:
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)  # noqa: S311  reproducible, not secret
-        self._limit: int | None = None
-        self._held, self._free = threading.Event(), threading.Event()
+        self._calls: Counter[str] = Counter()
+        self._limit, self._waiting = math.inf, 0
+        self._gate = threading.Condition()
         self._http = URLLib3Session()
         session = self.cloud.session()
         self._signer = SigV4Auth(session.get_credentials(), "kinesis", session.region_name)
@@ -73,41 +79,44 @@ class Wire:
     @property
     def counts(self) -> dict[str, int]:
         """What has happened on it."""
-        names = ("calls", "passed", "throttled_calls", "throttled_records", "lost_answers", "unreachable")
-        return {name: getattr(self, name) for name in names}
+        names = ("passed", "throttled_calls", "throttled_records", "lost_answers", "unreachable")
+        return {"calls": self._calls.total()} | {name: getattr(self, name) for name in names}
 
-    def hold(self, records: int) -> None:
-        """Let calls wait, neither passed on nor answered, once this many records have passed."""
-        self._free.clear()
-        self._limit = records
+    def hold(self, records: float) -> None:
+        """Let calls wait, neither passed on nor answered, once this many records have passed; fewer go on."""
+        with self._gate:
+            self._limit = records
+            self._gate.notify_all()
 
     def wait_until_held(self, alive: Callable[[], bool]) -> None:
         """Wait until a call is held. Raises LinkBrokenError when the producer ends without making it."""
-        while not self._held.wait(0.1):
-            if not alive():
-                raise LinkBrokenError("producer", f"it ended before it had sent {self._limit:,} records")
+        with self._gate:
+            while not (self._waiting and self.passed >= self._limit):
+                self._gate.wait(0.1)
+                if not alive():
+                    raise LinkBrokenError("producer", f"it ended before it had sent {self._limit:,} records")
 
     def release(self) -> None:
-        """Let the call that is held, and the next ones, go on."""
-        self._limit = None
-        self._held.clear()
-        self._free.set()
+        """Let the calls that are held, and the next ones, go on."""
+        self.hold(math.inf)
 
     def answer(self, target: str, kind: str, body: bytes) -> tuple[int, bytes] | None:
         """Kinesis' answer to a request, or None for a connection that breaks."""
         if not target.endswith(".PutRecords"):
             return self._pass_on(target, kind, body)
-        if self._limit is not None and self.passed >= self._limit:
-            self._held.set()
-            self._free.wait()
-        self.calls += 1
-        throttled, lost = self.calls % THROTTLED_CALLS == 0, self.calls % LOST_ANSWERS == 1
         request = json.loads(body)
         records, refused = request["Records"], set()
-        if throttled:
-            refused = {at for at in range(len(records)) if self._chance.random() < 0.5}
-            self.throttled_calls += 1
-            self.throttled_records += len(refused)
+        with self._gate:
+            self._waiting += 1
+            self._gate.notify_all()
+            self._gate.wait_for(lambda: self.passed < self._limit)
+            self._waiting -= 1
+            self._calls[request["StreamName"]] += 1
+            number = self._calls[request["StreamName"]]
+            if number % THROTTLED_CALLS == 0:
+                refused = {at for at in range(len(records)) if self._chance.random() < 0.5}
+                self.throttled_calls += 1
+                self.throttled_records += len(refused)
         given = [record for at, record in enumerate(records) if at not in refused]
         results: Iterator[dict[str, Any]] = iter(())
         if given:
@@ -115,8 +124,9 @@ class Wire:
             if answer is None or answer[0] != 200:
                 return answer
             results = iter(json.loads(answer[1])["Records"])
-            self.passed += len(given)
-        if lost:
+            with self._gate:
+                self.passed += len(given)
+        if number % LOST_ANSWERS == LOST:
             self.lost_answers += 1
             return None
         merged = [THROTTLED if at in refused else next(results) for at in range(len(records))]
@@ -154,108 +164,99 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-CRASHING = '''"""Deployed for the transform for a while: its first batches end its process, as often as PLAN says."""
-
-import hashlib
-import os
-from pathlib import Path
-
-import sound
-
-FOLDER, PLAN = Path({folder!r}), {plan!r}
-
-
-class Half(list):
-    """Records of which only half can be read."""
-
-    def __iter__(self):
-        for number, record in enumerate(super().__iter__()):
-            if number == len(self) // 2:
-                os._exit(1)
-            yield record
-
-
-def handler(event, context):
-    batch = FOLDER / hashlib.sha256(repr(event["records"]).encode()).hexdigest()
-    known = sorted(FOLDER.iterdir(), key=os.path.getctime)
-    crashes = batch.read_text().count("\\n") if batch in known else 0
-    if crashes < dict(enumerate(PLAN)).get(known.index(batch) if batch in known else len(known), 0):
-        with batch.open("a") as file:
-            file.write(f"{{len(event['records'])}}\\n")
-        if crashes % 2 == 0:
-            event["records"] = Half(event["records"])
-        sound.{function}(event, context)
-        os._exit(1)
-    return sound.{function}(event, context)
-'''
-
-
-@dataclass
 class CrashingFunction:
-    """A delivery stream's function, whose first batch crashes at every attempt and whose second succeeds at the last.
+    """A function that can't survive the first record of its first batches: benchmarks/crashing.py takes its place."""
 
-    In turns it crashes halfway through the batch, and when all of it is done but the answer.
-    """
+    def __init__(self, platform: Platform, name: str, folder: Path, crashes: Sequence[int]) -> None:
+        """`crashes` are those of each such record, `folder` is where they are written down."""
+        self.plan = {"folder": str(folder), "crashes": crashes, "calls": ANSWERED}
+        self._folder, self._name, self._client = folder, name, platform.client("lambda")
+        self._sound = b""
+        folder.mkdir(parents=True)
 
-    platform: Platform
-    folder: Path  # what has crashed is written down here
-    attempts: int = 0
+    @property
+    def crashed(self) -> list[list[tuple[int, int]]]:
+        """For each record not survived, its crashes: (records in the batch, AWS calls answered in it)."""
+        files = sorted(self._folder.iterdir(), key=lambda file: int(file.name.partition("-")[0]))
+        return [[(int(a), int(b)) for a, b in map(str.split, file.read_text().splitlines())] for file in files]
 
-    def __post_init__(self) -> None:
-        name = self.platform.outputs["DeliveryStreamName"]
-        described = self.platform.client("firehose").describe_delivery_stream(DeliveryStreamName=name)
+    def deploy(self) -> None:
+        """Put the crashing code in the function's place; its own is a module of that."""
+        function = self._client.get_function(FunctionName=self._name)
+        module, _, entry = function["Configuration"]["Handler"].rpartition(".")
+        with urllib.request.urlopen(function["Code"]["Location"]) as answer:  # noqa: S310
+            self._sound = answer.read()
+        made = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(self._sound)) as real, zipfile.ZipFile(made, "w") as archive:
+            for name in real.namelist():
+                archive.writestr("sound.py" if name == f"{module}.py" else name, real.read(name))
+            archive.write(Path(__file__).with_name("crashing.py"), f"{module}.py")
+            archive.writestr("plan.json", json.dumps(self.plan | {"function": entry}))
+        self._put(made.getvalue())
+
+    def withdraw(self) -> None:
+        """Put the function's own code back."""
+        self._put(self._sound)
+
+    def _put(self, code: bytes) -> None:
+        self._client.update_function_code(FunctionName=self._name, ZipFile=code)
+        self._client.get_waiter("function_updated_v2").wait(FunctionName=self._name)
+
+
+class CrashingTransform(CrashingFunction):
+    """A delivery stream's function: its first batch crashes at every attempt, its second at all but the last."""
+
+    def __init__(self, platform: Platform, folder: Path) -> None:
+        name = platform.outputs["DeliveryStreamName"]
+        described = platform.client("firehose").describe_delivery_stream(DeliveryStreamName=name)
         destination = described["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"]
         (processor,) = destination["ProcessingConfiguration"]["Processors"]
         given = {item["ParameterName"]: item["ParameterValue"] for item in processor["Parameters"]}
-        self.attempts = 1 + int(given["NumberOfRetries"])
-        self._name = given["LambdaArn"]
-        self.folder.mkdir()
+        attempts = 1 + int(given["NumberOfRetries"])
+        super().__init__(platform, given["LambdaArn"], folder, (attempts, attempts - 1))
 
-    @property
-    def plan(self) -> tuple[int, int]:
-        """Crashes of the first and of the second batch."""
-        return self.attempts, self.attempts - 1
+    def wait(self) -> None:
+        """Wait until all of it has happened."""
+        planned = self.plan["crashes"]
+        wait_for("crashes", f"{planned}", lambda: tuple(map(len, self.crashed)) == planned or None, seconds=PATIENCE)
 
-    @property
-    def crashed(self) -> list[list[int]]:
-        """For each batch that crashed, its records once a crash."""
-        return [[int(line) for line in file.read_text().split()] for file in self.folder.iterdir()]
 
-    @contextmanager
-    def deployed(self) -> Iterator[None]:
-        """Put the crashing code in its place, and the real one back."""
-        function = self.platform.client("lambda").get_function(FunctionName=self._name)
-        module, _, entry = function["Configuration"]["Handler"].rpartition(".")
-        with urllib.request.urlopen(function["Code"]["Location"]) as answer:  # noqa: S310
-            code = answer.read()
-        made = io.BytesIO()
-        with zipfile.ZipFile(io.BytesIO(code)) as real, zipfile.ZipFile(made, "w") as archive:
-            for name in real.namelist():
-                archive.writestr("sound.py" if name == f"{module}.py" else name, real.read(name))
-            crashing = CRASHING.format(folder=str(self.folder), plan=self.plan, function=entry)
-            archive.writestr(f"{module}.py", crashing)
-        self._put(made.getvalue())
-        try:
-            yield
-        finally:
-            self._put(code)
+class CrashingConsumer(CrashingFunction):
+    """A stream's second consumer: one record ends it however small the batch, until it is given up, alone.
 
-    def _put(self, code: bytes) -> None:
-        functions = self.platform.client("lambda")
-        functions.update_function_code(FunctionName=self._name, ZipFile=code)
-        functions.get_waiter("function_updated_v2").wait(FunctionName=self._name)
+    That comes after `RETRIES` and not as many as are deployed, whose waits are of minutes.
+    """
 
-    def wait_until_crashed(self) -> None:
-        """Wait until all of the plan has happened."""
-        total = sum(self.plan)
-        wait_for("crashes", f"{total}", lambda: sum(map(len, self.crashed)) == total or None, seconds=120)
+    def __init__(self, platform: Platform, folder: Path) -> None:
+        stream = platform.outputs["StreamName"]
+        self._platform, lambdas = platform, platform.client("lambda")
+        mappings = lambdas.list_event_source_mappings()["EventSourceMappings"]
+        (self._mapping,) = (found for found in mappings if found["EventSourceArn"].endswith(f"/{stream}"))
+        super().__init__(platform, self._mapping["FunctionArn"], folder, (ALWAYS,))
+
+    def deploy(self) -> None:
+        self._retry(RETRIES)
+        super().deploy()
+
+    def withdraw(self) -> None:
+        super().withdraw()
+        self._retry(self._mapping["MaximumRetryAttempts"])
+
+    def _retry(self, attempts: int) -> None:
+        self._client.update_event_source_mapping(UUID=self._mapping["UUID"], MaximumRetryAttempts=attempts)
+
+    def wait(self) -> None:
+        """Wait until the record is given up."""
+        kept = ("QuarantineBucketName", DEAD_LETTERS_PREFIX)
+        wait_for("flight state", "a dead letter", lambda: list(self._platform.keys(*kept)) or None, seconds=PATIENCE)
 
 
 def kill_job(cloud: Cloud, platform: Platform) -> float:
     """SIGKILL the curating job's Spark driver once its first file is in S3; returns when, in whole seconds since 1970.
 
     Its watermark follows half a second later: S3 is watched where the local cloud keeps its files, which takes no call.
-    A run that ends without having written anything is let go, and the next is watched.
+    A run that ends without having written anything is let go, and the next is watched. One that ended before it could
+    be killed is forgotten, and done again.
     """
     glue, name = platform.client("glue"), platform.outputs["GlueJobName"]
     curated = cloud.state / "s3" / cloud.target()[0] / platform.outputs["CuratedBucketName"]
@@ -265,25 +266,42 @@ def kill_job(cloud: Cloud, platform: Platform) -> float:
         groups = processes(f"/jobs/glue/{runs[0]}/") if runs else []
         return (runs[0], groups) if groups else None
 
-    killed = None
-    while killed is None:
-        run, groups = wait_for("Glue trigger", f"a run of {name}", driver, seconds=JOB_START_SECONDS)
-        before = files(curated)
-        while killed is None and any(map(alive, groups)):
-            looked = time.monotonic()
-            if not files(curated) <= before:
-                killed = ingest.now()
-            time.sleep(max(0.005, time.monotonic() - looked) if killed is None else 0)
-    for group in groups:
-        os.killpg(group, signal.SIGKILL)
+    def state() -> str:
+        return str(glue.get_job_run(JobName=name, RunId=run)["JobRun"]["JobRunState"])
 
-    def ended() -> str | None:
-        state: str = glue.get_job_run(JobName=name, RunId=run)["JobRun"]["JobRunState"]
-        return None if state in ("STARTING", "RUNNING") else state
+    before = files(curated)
+    while True:
+        run, groups = wait_for("Glue trigger", f"a run of {name}", driver, seconds=PATIENCE)
+        killed = kill_once_written(groups, curated, before)
+        wait_for("Glue job", f"the end of {run}", lambda: state() not in ingest.ACTIVE or None, seconds=PATIENCE)
+        if killed and state() == "FAILED":
+            return killed
+        if not files(curated) <= before:
+            forget(platform)
+            before = files(curated)
 
-    if (state := wait_for("Glue job", f"the end of {run}", ended, seconds=60)) != "FAILED":
-        raise LinkBrokenError("Glue job", f"{run} was killed too late: it {state}")
-    return killed
+
+def kill_once_written(groups: list[int], folder: Path, before: set[Path]) -> float | None:
+    """SIGKILL to process groups at the first new file; returns when, or None when they have ended by then."""
+    while any(map(alive, groups)):
+        looked = time.monotonic()
+        if not files(folder) <= before:
+            killed = ingest.now()
+            for group in groups:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)
+            return killed
+        time.sleep(max(0.005, time.monotonic() - looked))
+    return None
+
+
+def forget(platform: Platform) -> None:
+    """Let the curating job do every day again: remove its watermark, and start it."""
+    glue, name = platform.client("glue"), platform.outputs["GlueJobName"]
+    state = glue.get_job(JobName=name)["Job"]["DefaultArguments"]["--state_path"]
+    bucket, _, key = state.removeprefix("s3://").partition("/")
+    platform.client("s3").delete_object(Bucket=bucket, Key=key)
+    glue.start_workflow_run(Name=platform.outputs["GlueWorkflowName"])
 
 
 def alive(group: int) -> bool:

@@ -6,6 +6,7 @@ process in turns, on the same batches, by processor time: neither waits for anyt
 of rejected records, but nothing takes them to S3; the blueprint gives such records back as failed.
 """
 
+import argparse
 import base64
 import contextlib
 import gc
@@ -109,6 +110,7 @@ def measure(name: str, contract: str, records: Iterable[bytes], goal: Goal | Non
 
 def main() -> None:
     """Measure flights as the producer writes them, in other writings and with damage, and weather."""
+    argparse.ArgumentParser(prog="python -m benchmarks.transform", description=__doc__).parse_args()
     rates = {share: damage.Rates(damaged=share, oversize=0, resent=0) for share in (0, 0.01)}
     sent = {share: partial(damage.records, rates=rate, seed=2013) for share, rate in rates.items()}
     hours = (record.data for record in sent[0](weather.events(), source=WEATHER))

@@ -19,6 +19,7 @@ JOB_SECONDS = 300  # the longest run to expect
 # Of each joined table a column that none of its rows lacks: it is null where the join found no row.
 JOINED = {"weather": "visib", "planes": "manufacturer", "airports": "dest_lat"}
 STREAMS = ("StreamName", "WeatherStreamName")
+ACTIVE = ("WAITING", "STARTING", "RUNNING")
 FAILED = ("FAILED", "ERROR", "TIMEOUT", "STOPPED")
 
 Show = Callable[[str], None]
@@ -153,6 +154,26 @@ def job_runs(platform: Platform, since: float) -> list[dict[str, Any]]:
     """Runs of the Glue job begun after `since` (seconds since 1970) by a trigger."""
     runs = platform.client("glue").get_job_runs(JobName=platform.outputs["GlueJobName"])["JobRuns"]
     return [run for run in runs if run.get("TriggerName") and run["StartedOn"].timestamp() >= since]
+
+
+def wait_until_rest(platform: Platform) -> None:
+    """Wait until the Glue job neither runs nor waits to."""
+
+    def rests() -> bool | None:
+        pages = platform.client("glue").get_paginator("get_job_runs").paginate(JobName=platform.outputs["GlueJobName"])
+        return None if any(run["JobRunState"] in ACTIVE for page in pages for run in page["JobRuns"]) else True
+
+    wait_for("Glue job", "the end of its runs", rests, seconds=2 * JOB_SECONDS)  # of one that runs, one that waits
+
+
+def stop_trigger(platform: Platform) -> None:
+    """Let no event start the Glue job any more, and wait until it rests."""
+    glue = platform.client("glue")
+    for page in glue.get_paginator("get_triggers").paginate():
+        for trigger in page["Triggers"]:
+            if trigger.get("WorkflowName") == platform.outputs["GlueWorkflowName"]:
+                glue.stop_trigger(Name=trigger["Name"])
+    wait_until_rest(platform)
 
 
 def batch_seconds(platform: Platform) -> int:

@@ -38,10 +38,10 @@ readers: dict[tuple[str, str], "Reader"] = {}  # by mapping, and the number that
 
 
 class Reader:
-    """Reads one shard for one mapping; `position` is the sequence number of the last record that is done with."""
+    """Reads one shard for one mapping; `positions` has the sequence number of the last record that is done with."""
 
-    def __init__(self, mapping: Properties, shard_id: str, shard: Properties, position: str) -> None:
-        self.mapping, self.shard_id, self.shard, self.position = mapping, shard_id, shard, position
+    def __init__(self, mapping: Properties, shard_id: str, shard: Properties, positions: dict[str, str]) -> None:
+        self.mapping, self.shard_id, self.shard, self.positions = mapping, shard_id, shard, positions
         self.opened = 0.0  # since when records wait for the window to end
 
     def run(self) -> None:
@@ -67,7 +67,8 @@ class Reader:
 
     def gather(self) -> Records:
         """The next batch; empty while there is none or it may still grow."""
-        start = bisect_right(self.shard["records"], self.position, key=lambda record: record["SequenceNumber"])
+        position = self.positions[self.shard["starting_sequence_number"]]
+        start = bisect_right(self.shard["records"], position, key=lambda record: record["SequenceNumber"])
         found: Records = self.shard["records"][start : start + self.mapping["BatchSize"]]
         self.opened = (self.opened or time.monotonic()) if found else 0.0
         waited = time.monotonic() - self.opened >= self.mapping["MaximumBatchingWindowInSeconds"]
@@ -152,7 +153,8 @@ class Reader:
 
     def go_on_after(self, record: Properties) -> None:
         """Never give this record again."""
-        self.position, self.opened = record["SequenceNumber"], 0.0
+        self.positions[self.shard["starting_sequence_number"]] = record["SequenceNumber"]
+        self.opened = 0.0
 
 
 def _iso(seconds: float) -> str:
@@ -184,11 +186,12 @@ def watch() -> bool:
 def start(mapping: Properties) -> None:
     """A reader for each shard of the mapping's stream. LATEST counts for those that its first readers find."""
     stream = kinesis._resolve_stream_by_arn(mapping["EventSourceArn"]) or {"shards": {}}
-    latest = mapping.get("StartingPosition") == "LATEST" and not any(uuid == mapping["UUID"] for uuid, _ in readers)
+    positions = lambda_svc._kinesis_positions.setdefault(mapping["UUID"], {})  # kept as the mapping is
+    latest = mapping.get("StartingPosition") == "LATEST" and not positions
     for shard_id, shard in list(stream["shards"].items()):
         if (key := (mapping["UUID"], shard["starting_sequence_number"])) not in readers:
-            position = shard["records"][-1]["SequenceNumber"] if latest and shard["records"] else ""
-            readers[key] = Reader(mapping, shard_id, shard, position)
+            positions.setdefault(key[1], shard["records"][-1]["SequenceNumber"] if latest and shard["records"] else "")
+            readers[key] = Reader(mapping, shard_id, shard, positions)
             spawn_background(readers[key].run, thread_name=f"kinesis-lambda-{shard_id}")
 
 

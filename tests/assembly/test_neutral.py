@@ -40,7 +40,8 @@ ALLOWED = {
     "pipelines": {"ml"},
     "contracts": set(),
     "schemas": {"contracts"},
-    "flink_jobs": {"contracts"},
+    "flink_jobs": {"command_line", "contracts"},  # the first for `python -m flink_jobs` alone, which no package holds
+    "command_line": set(),
     "lambda": {"contracts"},
     "glue_jobs": set(),
     "ml": set(),

@@ -17,6 +17,14 @@ from producers.kinesis import Record, StreamProducer
 from tests.local.delivery import BUCKET, HANDLER, ROLE, created, eventually, objects, stream
 
 pytestmark = pytest.mark.local
+NOTES = """
+import base64, boto3, uuid
+
+def handler(event, context):
+    for record in event["Records"]:
+        name = base64.b64decode(record["kinesis"]["data"]).decode()
+        boto3.client("s3").put_object(Bucket="BUCKET", Key=f"read/{name}/{uuid.uuid4()}")
+""".replace("BUCKET", BUCKET)
 SMALL = {"BufferSizeInMBs": "0.01", "BufferIntervalInSeconds": "1"}
 
 
@@ -70,6 +78,38 @@ def test_a_restart_loses_no_record(kept: Cloud) -> None:
     assert delivered().keys() == set(acknowledged)
     assert delivered().total() - progress.sent <= progress.retried
     assert not [key for key in objects(client, "out/") if "processing-failed" in key]
+
+
+def test_functions_go_on_reading_where_they_were(kept: Cloud) -> None:
+    """What came while their mappings were disabled is read after a restart, and nothing is read twice."""
+    client = kept.session().client
+    names = {position: f"reads-{position.replace('_', '-')}" for position in ("TRIM_HORIZON", "LATEST")}
+    mappings = []
+    for position, name in names.items():
+        created(client, name, NOTES)
+        source = stream(client, name, shards=1)["KinesisStreamSourceConfiguration"]["KinesisStreamARN"]
+        given = {"FunctionName": name, "EventSourceArn": source, "StartingPosition": position}
+        mappings.append(client("lambda").create_event_source_mapping(**given)["UUID"])
+
+    def put(record: str) -> None:
+        for name in names.values():
+            client("kinesis").put_record(StreamName=name, Data=f"{name}/{record}".encode(), PartitionKey="a")
+
+    def enable(enabled: bool) -> None:
+        for mapping in mappings:
+            client("lambda").update_event_source_mapping(UUID=mapping, Enabled=enabled)
+
+    def read() -> Counter[str]:
+        return Counter(key.removeprefix("read/").rpartition("/")[0] for key in objects(client, "read/"))
+
+    put("before")
+    eventually(lambda: read().total() == 2)
+    enable(False)
+    put("meanwhile")
+    kept.restart()
+    enable(True)
+    eventually(lambda: read().total() >= 4)
+    assert read() == {f"{name}/{record}": 1 for name in names.values() for record in ("before", "meanwhile")}
 
 
 def test_a_job_that_ran_has_failed_and_its_workflow_is_free(kept: Cloud) -> None:

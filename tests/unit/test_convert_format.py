@@ -12,11 +12,11 @@ import fastavro
 import pytest
 from pyspark.sql import Row
 
+from benchmarks.folder_s3 import FolderS3
 from glue_jobs import codecs
 from glue_jobs import convert_format as job
 from producers import flights
 from schemas.flights import RAW_COLUMNS
-from tests.unit.folder_s3 import FolderS3
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

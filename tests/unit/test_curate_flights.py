@@ -20,13 +20,13 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from benchmarks.folder_s3 import FolderS3
 from glue_jobs import curate_flights as job
 from glue_jobs import days as lake_days
 from glue_jobs import watermark
 from producers import flights, weather
 from schemas.flights import CURATED_COLUMNS, PARTITION_KEYS, RAW_COLUMNS, WEATHER_COLUMNS
 from schemas.weather import RAW_COLUMNS as RAW_WEATHER_COLUMNS
-from tests.unit.folder_s3 import FolderS3
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

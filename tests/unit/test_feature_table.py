@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.folder_s3 import FolderS3
 from glue_jobs import feature_table as job
 from producers import flights
 from schemas.flights import FEATURE_COLUMNS, RAW_COLUMNS
-from tests.unit.folder_s3 import FolderS3
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

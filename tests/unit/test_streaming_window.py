@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.folder_s3 import FolderS3
 from glue_jobs import compact
 from glue_jobs import streaming_window as job
 from producers import flights
-from tests.unit.folder_s3 import FolderS3
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.folder_s3 import FolderS3
 from glue_jobs import weather_layouts as job
 from producers import weather
 from schemas.weather import RAW_COLUMNS, STATION_COLUMNS
 from stacks.data_catalog import BY_DATE, BY_STATION
-from tests.unit.test_curate_flights import ARROW, FolderS3
+from tests.unit.test_curate_flights import ARROW
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
