@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ FAILED, TRACEBACK = "failed.json", "failed.log"
 HOLDOUT_DAYS = 15  # the training stack's default, which the retrain rule leaves as it is
 FOLDER = tools.ROOT / "build" / "demo"
 WHY = (
-    "a prediction is wanted before departure, when the departure delay is not known yet; "
-    "with it the model would be better and too late"
+    "A prediction is of use before departure, when the departure delay is not known yet. "
+    "A model that knows it is better, and too late."
 )
 
 
@@ -203,11 +204,9 @@ def train_and_serve(demo: Demo, platform: Platform) -> None:
 def look_for_drift_in_april(demo: Demo, platform: Platform, since: datetime, requests: int) -> None:
     """Monitor April, the negative control: drift here is said as plainly as none, and is no failure of the platform."""
     with demo.step("look for drift in April") as show:
-        verdict, event = loop.monitor(platform, since, requests)
+        verdict, _ = loop.monitor(platform, since, requests)
         demo.facts["drift"] = {"april": verdict}
-        said = "drifted" if verdict["drifted"] else "no drift"
-        detail = f"{said}, {verdict['violations']} of {len(verdict['features'])} features beyond their threshold"
-        demo.tell(Happened(event.at, "April is monitored", detail))
+        detail = described(verdict)
         show(detail)
     if verdict["drifted"]:
         demo.console.print(f"[yellow]![/yellow] April was to show no drift, but {detail}")
@@ -226,7 +225,7 @@ def close_the_loop(demo: Demo, platform: Platform) -> None:
         show(events[-1].detail)
     with demo.step("replace the model") as show:
         at = serving.wait_until_served(platform, package)
-        demo.tell(Happened(at, "new model in service", package.rpartition("/")[2]))
+        demo.tell(Happened(at, "new model in service", f"version {package.rpartition('/')[2]}"))
         retrained = serving.score(platform, [row for row in rows if row["day"] >= demo.plan.july_split], show)
     frozen_late = frozen.where([row["day"] >= demo.plan.july_split for row in rows])
     if retrained.probability == frozen_late.probability:
@@ -244,16 +243,39 @@ def notice_drift(demo: Demo, platform: Platform, since: datetime, requests: int)
     with closing(loop.Inbox(platform)) as inbox:
         started = utc_now()
         with demo.step("look for drift in July") as show:
-            verdict, event = loop.monitor(platform, since, requests)
+            verdict, began = loop.monitor(platform, since, requests)
             demo.facts["drift"]["july"] = verdict
-            demo.tell(event)
-            show(event.detail)
+            demo.tell(Happened(began, "the requests of July are monitored", described(verdict)))
+            show(described(verdict))
         with demo.step("drift alarm and its notice") as show:
             alarm = loop.wait_for_alarm(platform, started)
             notice = loop.wait_for_notice(platform, inbox)
             demo.tell(alarm, notice)
             show(notice.detail)
     return started
+
+
+def described(verdict: dict[str, Any]) -> str:
+    """What the drift monitor found, in a line."""
+    said = "drifted" if verdict["drifted"] else "no drift"
+    return f"{said}, {verdict['violations']} of {len(verdict['features'])} features beyond their threshold"
+
+
+def versions() -> dict[str, str]:
+    """Versions of the programs that did the work, by name."""
+    packages = {
+        "MiniStack": "ministack",
+        "Spark": "pyspark",
+        "XGBoost": "xgboost-cpu",
+        "ONNX Runtime": "onnxruntime",
+        "DuckDB": "duckdb",
+    }
+    cli = json.loads((tools.cdk().resolve().parents[1] / "package.json").read_text())
+    return {
+        "Python": machine.python_version(),
+        "CDK CLI": cli["version"],
+        **{name: metadata.version(package) for name, package in packages.items()},
+    }
 
 
 def run(demo: Demo) -> Path:
@@ -273,7 +295,7 @@ def run(demo: Demo) -> Path:
         "generated_at": utc_now().isoformat(timespec="seconds"),
         "environment": ENVIRONMENT,
         "millrace_version": tomllib.loads((tools.ROOT / "pyproject.toml").read_text())["project"]["version"],
-        "python": machine.python_version(),
+        "versions": versions(),
         "seconds_total": round(time.monotonic() - started, 1),
         "seconds": demo.seconds,
         "loop": [asdict(event) | {"at": event.at.isoformat()} for event in sorted(demo.happened, key=lambda e: e.at)],
