@@ -37,7 +37,7 @@ IMPORTS: dict[str, set[str]] = {
     "local": set(),
     "ml": set(),
     "pipelines": {"ml"},
-    "producers": set(),
+    "producers": {"config"},
     "schemas": set(),
     "stacks": {"components", "pipelines", "schemas"},
 }
