@@ -107,7 +107,7 @@ def test_the_deployment_is_the_one_that_config_describes(monkeypatch: pytest.Mon
     assert (stack_prefix(asked), stack_region(asked)) == (sandbox.SETTINGS["prefix"], Settings(prefix="any").region)
     monkeypatch.setattr(sandbox, "SETTINGS", moved)
     assert (stack_prefix(asked), stack_region(asked)) == ("moved", "eu-central-1")
-    named = command.parse_args("--environment sandbox --prefix mine --region us-west-2".split())
+    named = command.parse_args(["--environment", "sandbox", "--prefix", "mine", "--region", "us-west-2"])
     assert (stack_prefix(named), stack_region(named)) == ("mine", "us-west-2")
 
 
