@@ -13,6 +13,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -152,17 +153,22 @@ def flights_of(months: Collection[int], days: Collection[int], years: Collection
     An id is year-month-day-carrier-number-origin; other years than the data's repeat its flights.
     Raises ValueError if two flights have one id.
     """
+    chosen = {f"-{month:02}-{day:02}-" for month in months for day in days}
+    return {f"{year}{flight}" for flight in _flights() if flight[:7] in chosen for year in years}
+
+
+@cache
+def _flights() -> list[str]:
+    """The year's flights, each as its event id without the year."""
     path = _data("flights.csv.zip")
     with zipfile.ZipFile(path) as archive, archive.open("flights.csv") as file:
-        ids = [
-            f"{year}-{row['month']:0>2}-{row['day']:0>2}-{row['carrier']}-{row['flight']}-{row['origin']}"
+        flights = [
+            f"-{row['month']:0>2}-{row['day']:0>2}-{row['carrier']}-{row['flight']}-{row['origin']}"
             for row in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
-            if int(row["month"]) in months and int(row["day"]) in days
-            for year in years
         ]
-    if repeated := [event_id for event_id, count in Counter(ids).items() if count > 1]:
+    if repeated := [flight for flight, count in Counter(flights).items() if count > 1]:
         raise ValueError(f"{path} has flights with one id: {', '.join(repeated[:SHOWN])}")
-    return set(ids)
+    return flights
 
 
 def weather_of(months: Collection[int], days: Collection[int], years: Collection[int] = (DATA_YEAR,)) -> set[str]:
