@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from checks.assembly import Assembly, Stack, references
-from components.stream import ON_DEMAND_SHARDS, shards_needed
+from components.stream import shards_needed
 
 DELIVERY, STREAM = "AWS::KinesisFirehose::DeliveryStream", "AWS::Kinesis::Stream"
 SOURCES = ("Flights", "Weather")
@@ -20,11 +20,6 @@ def test_shards_are_as_many_as_the_largest_of_three_loads_needs(
     mb_in: float, records_in: float, mb_out: float, shards: int
 ) -> None:
     assert shards_needed(mb_in, records_in, mb_out) == shards
-
-
-@pytest.mark.requirement("str-kds-ondemand")
-def test_a_new_on_demand_stream_takes_what_four_shards_do() -> None:
-    assert shards_needed(4, 4_000, 8) == ON_DEMAND_SHARDS
 
 
 @pytest.mark.requirement("str-kds", "str-kds-ondemand", "str-kds-provisioned", "str-kds-record-1mb")
