@@ -71,6 +71,12 @@ class Demo:
     happened: list[Happened] = field(default_factory=list)
     months: set[int] = field(default_factory=set)  # replayed so far
     current: str = "prepare"  # the step that is running
+    interrupted: bool = False
+
+    def interrupt(self, *_: object) -> None:
+        """What Ctrl-C does. Python drops what is raised while it frees an object, so steps look at the mark as well."""
+        self.interrupted = True
+        raise KeyboardInterrupt
 
     @property
     def ledger(self) -> Path:
@@ -86,10 +92,13 @@ class Demo:
             last = [""]
 
             def show(text: str) -> None:
+                if self.interrupted:
+                    raise KeyboardInterrupt
                 last[0] = text
                 elapsed = time.monotonic() - started
                 status.update(f"{name} [dim]{elapsed:.0f} s[/dim] {text[:100]}")
 
+            show("")
             yield show
         taken = time.monotonic() - started
         self.seconds[name] = round(self.seconds.get(name, 0) + taken, 1)
@@ -344,11 +353,13 @@ def main() -> int:
     """Run the demo; on an error say what broke, keep the local cloud for a look and exit with 1, on Ctrl-C with 130."""
     chosen = options()
     demo = Demo(Cloud(chosen.state.resolve()), Plan(chosen.days), folder=chosen.folder.resolve())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        signal.signal(number, demo.interrupt)
     try:
         path = run(demo)
     except KeyboardInterrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not leave anything running
+        for number in signals:  # a second one must not leave anything running
             signal.signal(number, signal.SIG_IGN)
         demo.cloud.stop()
         demo.console.print("stopped; nothing is left running")

@@ -60,7 +60,7 @@ def objects(client: Any, prefix: str) -> dict[str, bytes]:
     return {item["Key"]: s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read() for item in found}
 
 
-def eventually(found: Callable[[], Any], seconds: float = 20) -> Any:
+def eventually(found: Callable[[], Any], seconds: float = 60) -> Any:
     """The first result that counts as true."""
     deadline = time.monotonic() + seconds
     while not (result := found()):

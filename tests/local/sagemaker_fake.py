@@ -191,20 +191,20 @@ def trained(sagemaker: Any, request: dict[str, Any]) -> dict[str, Any]:
     """A training job's description, once it has ended."""
     sagemaker.create_training_job(**request)
     name = {"TrainingJobName": request["TrainingJobName"]}
-    within(20, lambda: sagemaker.describe_training_job(**name)["TrainingJobStatus"] != "InProgress")
+    within(60, lambda: sagemaker.describe_training_job(**name)["TrainingJobStatus"] != "InProgress")
     return sagemaker.describe_training_job(**name)
 
 
 def processed(sagemaker: Any, name: str) -> dict[str, Any]:
     """A processing job's description, once it has ended."""
     job = {"ProcessingJobName": name}
-    within(20, lambda: sagemaker.describe_processing_job(**job)["ProcessingJobStatus"] != "InProgress")
+    within(60, lambda: sagemaker.describe_processing_job(**job)["ProcessingJobStatus"] != "InProgress")
     return sagemaker.describe_processing_job(**job)
 
 
 def in_service(sagemaker: Any, name: str) -> dict[str, Any]:
     """An endpoint's description, once nothing is under way with it."""
-    within(20, lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] not in ("Creating", "Updating"))
+    within(60, lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] not in ("Creating", "Updating"))
     return sagemaker.describe_endpoint(EndpointName=name)
 
 

@@ -85,7 +85,7 @@ def test_the_table_holds_what_is_known_of_every_flight(client: Callable[[str], A
         entries = [{"Data": data, "PartitionKey": str(chance.random())} for data in records[start : start + 500]]
         kinesis.put_records(StreamName="flight-events", Records=entries)
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (found := table(dynamodb)) != known:
         assert time.monotonic() < deadline, json.dumps({name: (found.get(name), known[name]) for name in known})[:500]
         time.sleep(0.2)

@@ -100,7 +100,7 @@ def ask(client: Callable[[str], Any], sizes: dict[str, int]) -> Ask:
         query_id = athena.start_query_execution(QueryString=query, QueryExecutionContext={"Database": "lake"}, **place)[
             "QueryExecutionId"
         ]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             execution = athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]
             if execution["Status"]["State"] not in ("QUEUED", "RUNNING"):

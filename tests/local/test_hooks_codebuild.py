@@ -67,7 +67,7 @@ def build(client: Any) -> Any:
         s3.put_object(Bucket="sources", Key="source.zip", Body=archive.getvalue())
         overrides = [{"name": name, "value": value} for name, value in variables.items()]
         record = project.start_build(projectName="image", environmentVariablesOverride=overrides)["build"]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while record["buildStatus"] == "IN_PROGRESS" and time.monotonic() < deadline:
             time.sleep(0.05)
             record = project.batch_get_builds(ids=[record["id"]])["builds"][0]

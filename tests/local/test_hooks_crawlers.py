@@ -57,7 +57,7 @@ def crawl(glue: Any) -> Callable[..., str]:
                 SchemaChangePolicy=LOG, **settings,
             )  # fmt: skip
         glue.start_crawler(Name=name)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (found := glue.get_crawler(Name=name)["Crawler"])["State"] != "READY":
             assert time.monotonic() < deadline, found
             time.sleep(0.05)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.local
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 def eventually(ask: Callable[[], Any]) -> Any:

@@ -99,7 +99,7 @@ def objects(client: Client, prefix: str) -> dict[str, Any]:
 
 def batches(client: Client, stream: str, count: int) -> list[list[int]]:
     """The numbers in each of the function's invocations, once there are so many, and no more a moment later."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(seen := objects(client, f"seen/{stream}/")) < count:
         assert time.monotonic() < deadline, f"only {list(seen.values())}"
         time.sleep(0.1)
@@ -166,10 +166,10 @@ def test_what_fails_for_a_while_is_tried_again_before_what_follows(client: Clien
 
 def test_a_record_that_is_too_old_is_given_up(client: Client, stream: str, function: str) -> None:
     destination = {"OnFailure": {"Destination": f"arn:aws:s3:::{BUCKET}"}}
-    put(client, stream, {"raises": ALWAYS})
     settings = {"MaximumBatchingWindowInSeconds": 0, "MaximumRecordAgeInSeconds": 3, "DestinationConfig": destination}
     mapping = read(client, stream, function, **settings)
-    deadline = time.monotonic() + 10
+    put(client, stream, {"raises": ALWAYS})
+    deadline = time.monotonic() + 60
     while not (found := objects(client, f"aws/lambda/{mapping}/")) and time.monotonic() < deadline:
         time.sleep(0.1)
     (document,) = found.values()

@@ -145,12 +145,12 @@ def test_departures_are_scored_and_delays_told_and_delivered(running: Running) -
         found = {item["event_id"]["S"]: float(item["late_probability"]["N"]) for item in items}
         return found if len(found) == len(flights) else None
 
-    assert wait_for("scorer", "scores", scores, seconds=30) == dict.fromkeys(flights, 0.231)
-    (notice,) = wait_for("post-processor", "a notice", lambda: list(inbox.envelopes()) or None, seconds=30)
+    assert wait_for("scorer", "scores", scores, seconds=120) == dict.fromkeys(flights, 0.231)
+    (notice,) = wait_for("post-processor", "a notice", lambda: list(inbox.envelopes()) or None, seconds=120)
     inbox.close()
     assert [anomaly["score"] for anomaly in json.loads(notice["Message"])] == [1.7]
     keys = wait_for(
-        "delivery", "delays", lambda: list(running.platform.keys("CuratedBucketName", "delays/")) or None, seconds=30
+        "delivery", "delays", lambda: list(running.platform.keys("CuratedBucketName", "delays/")) or None, seconds=120
     )
     assert all(key.startswith(f"delays/{utc_now():year=%Y/month=%m/day=%d}/") for key in keys)
     read = [running.platform.read(outputs["CuratedBucketName"], key) for key in keys]
@@ -187,7 +187,7 @@ def test_what_failing_transforms_leave_is_redriven(running: Running) -> None:
     with failing_transforms(platform):
         ingest.send(platform, ingest.Replay("2", f"1-{DAYS}"), ledger, running.cloud.environment(), print)
         sent = ingest.acknowledged(ledger) - before
-        wait_for("errors", f"{sent} records", lambda: failed_records(platform) == sent or None, seconds=60)
+        wait_for("errors", f"{sent} records", lambda: failed_records(platform) == sent or None, seconds=120)
     running.demo.months.add(2)  # the next test waits for them and accounts for them
     command = [sys.executable, "-m", "producers", "redrive", "--environment", "sandbox", "--prefix", platform.prefix]
     done = subprocess.run(
@@ -283,7 +283,7 @@ def test_what_a_stack_changes_changes_here(running: Running, tmp_path: Path) -> 
 
     replay = ingest.Replay("9", "1-1")
     ingest.send(platform, replay, tmp_path / "ledger.csv", running.cloud.environment(), print)
-    wait_for("prefix", "objects", lambda: list(platform.keys("RawBucketName", "arrivals/")) or None, seconds=60)
+    wait_for("prefix", "objects", lambda: list(platform.keys("RawBucketName", "arrivals/")) or None, seconds=120)
     assert not list(platform.keys("RawBucketName", "flights/year=2013/month=09/"))
 
     trained = serving.train(platform, "before_departure", "2013-04-30", DAYS)
@@ -295,7 +295,7 @@ def test_what_a_stack_changes_changes_here(running: Running, tmp_path: Path) -> 
     assert cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["Threshold"] == 40
     for violations, state in ((39, "OK"), (40, "ALARM")):
         put_violations(platform, violations)
-        wait_for("threshold", state, lambda state=state: alarm_is(platform, state), seconds=30)
+        wait_for("threshold", state, lambda state=state: alarm_is(platform, state), seconds=120)
 
 
 def trees(platform: Platform, package: str) -> int:
