@@ -20,10 +20,9 @@ import onnx
 import pytest
 from pyarrow import parquet
 
-from demo import __main__ as steps
-from demo import ingest, loop, serving
-from demo.__main__ import Demo, Plan
+from demo import ingest, loop, serving, steps
 from demo.platform import LinkBrokenError, Platform, utc_now, wait_for
+from demo.steps import Demo, Plan
 from local import deploy, tools
 from local.cloud import Cloud
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from demo import __main__ as steps
-from demo import accounting, ingest, loop, serving
-from demo.__main__ import Demo, Plan
+from demo import __main__ as command
+from demo import accounting, ingest, loop, serving, steps
 from demo.platform import LinkBrokenError, utc_now
+from demo.steps import Demo, Plan
 from local.cloud import Cloud
 from local.tools import ToolError
 from producers import flights, weather
@@ -150,7 +150,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[BaseE
         monkeypatch.setattr(steps, "start_and_deploy", broken)
         monkeypatch.setattr(sys, "argv", ["demo", "--state", str(tmp_path / "cloud"), "--folder", str(tmp_path)])
         monkeypatch.setattr(signal, "signal", lambda *_: None)
-        return steps.main()
+        return command.main()
 
     return run
 
