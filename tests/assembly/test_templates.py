@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from checks.assembly import Assembly, Stack, references
+from demo.platform import LAYERS as DEMO_LAYERS
 
 # What clients look up; every other output is the CDK's own, between stacks.
 OUTPUTS = {
@@ -71,6 +72,10 @@ STATEFUL = (
 )
 # Deleted by CloudFormation, or by the deletion of the log group it is in.
 GONE_WITH_ITS_PARENT = {"AWS::Logs::LogStream"}
+
+
+def test_the_demo_reports_every_stack_that_it_deploys() -> None:
+    assert set(DEMO_LAYERS) == set(OUTPUTS) - NOT_IN_SANDBOX
 
 
 def test_every_stack_has_the_outputs_that_clients_look_up(assembly: Assembly) -> None:
