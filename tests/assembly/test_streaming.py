@@ -86,6 +86,25 @@ def test_what_firehose_would_forget_is_kept(assembly: Assembly, source: str) -> 
             assert part["CloudWatchLoggingOptions"]["Enabled"] is True
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_people_hear_of_a_delivery_that_is_late_or_fails(assembly: Assembly, source: str) -> None:
+    for stacks in assembly.environments.values():
+        stack = stacks["streaming"]
+        (topic,) = stack.resources("AWS::SNS::Topic")
+        alarms = {
+            each["Properties"]["MetricName"]: each["Properties"]
+            for name, each in stack.resources("AWS::CloudWatch::Alarm").items()
+            if name.startswith(source)
+        }
+        assert alarms.keys() == {"DeliveryToS3.DataFreshness", "Errors", "FailedConversion.Records"}
+        assert all(alarm["AlarmActions"] == [{"Ref": topic}] for alarm in alarms.values())
+        watched = {reference.target for alarm in alarms.values() for reference in references(alarm["Dimensions"])}
+        assert len(watched) == 2 and all(each.startswith(f"{source}Delivery") for each in watched)
+        freshness = alarms["DeliveryToS3.DataFreshness"]
+        buffering = one(stack, DELIVERY, source)["ExtendedS3DestinationConfiguration"]["BufferingHints"]
+        assert freshness["Threshold"] > buffering["IntervalInSeconds"] + 120  # and the transform's own waiting
+
+
 def one(stack: Stack, kind: str, start: str) -> dict[str, Any]:
     """Properties of the one resource of a kind whose logical id starts so."""
     (found,) = (each["Properties"] for name, each in stack.resources(kind).items() if name.startswith(start))
