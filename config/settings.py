@@ -47,6 +47,9 @@ class Settings(Options):
         (), description="names of the zones to use, such as us-east-1a; none: the region's first three"
     )
     retain: bool = Field(True, description="keep data when stacks are destroyed")
+    alert_email: str | None = Field(
+        None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of alarms, where a stack's options name nobody"
+    )
     foundation: FoundationOptions = FoundationOptions()
     data_lake: DataLakeOptions = DataLakeOptions()
     streaming: StreamingOptions = StreamingOptions()
@@ -108,12 +111,19 @@ def validate(values: dict[str, Any], source: str | Path) -> Settings:
     if not isinstance(values, dict):
         raise SettingsError(f"{source} gives {values!r:.60}; settings are a dictionary of names and values")
     try:
-        return Settings.model_validate(values)
+        return _with_addresses(Settings.model_validate(values))
     except ValidationError as error:
         wrong = [
             "  " + ": ".join(filter(None, (_path(problem["loc"]), _explain(problem)))) for problem in error.errors()
         ]
         raise SettingsError("\n".join([f"{source} has {len(wrong)} wrong setting(s):", *wrong])) from None
+
+
+def _with_addresses(settings: Settings) -> Settings:
+    """The same, with the environment's `alert_email` in the options of each stack that has alarms and names nobody."""
+    named = {"alert_email": settings.alert_email}
+    silent = {name: options for name, options in settings if getattr(options, "alert_email", "") is None}
+    return settings.model_copy(update={name: options.model_copy(update=named) for name, options in silent.items()})
 
 
 def _path(location: tuple[int | str, ...]) -> str:
