@@ -39,7 +39,7 @@ PACKS = (AwsSolutionsChecks, NIST80053R5Checks, HIPAASecurityChecks, PCIDSS321Ch
 
 
 class Platform(Stage):
-    """All layers of one environment. Each method is one stretch of the way that data takes."""
+    """All layers of one environment; each method is one part of the path that data takes."""
 
     def __init__(self, scope: Construct, environment: str, settings: Settings) -> None:
         super().__init__(scope, environment)
