@@ -8,6 +8,7 @@ INSTALL_PYTHON := install one, or name it with make PYTHON=/path/to/python
 ENV = sandbox
 MONTHS = 1-12
 FROM = errors,dead-letters
+RESTORE = everything
 UV_VERSION := 0.13.9
 
 # Importing aws_cdk takes 1 s with .pyc files and 10 s without.
@@ -73,8 +74,8 @@ replay: install ## send the flights and weather of MONTHS (1-12) to ENV's accoun
 redrive: install ## send ENV's failed records again, FROM errors, dead-letters or quarantine, or source with UNDER=a prefix
 	.venv/bin/python -m producers redrive --environment $(ENV) --from $(FROM) $(if $(UNDER),--under $(UNDER))
 
-flink-start: install ## start ENV's real-time job, which costs about 5 dollars a day until flink-stop
-	.venv/bin/python -m flink_jobs start --environment $(ENV)
+flink-start: install ## start ENV's real-time job, which costs about 5 dollars a day until flink-stop; RESTORE says from what
+	.venv/bin/python -m flink_jobs start --environment $(ENV) --restore $(RESTORE)
 
 flink-stop: install ## stop ENV's real-time job; it goes on from there when started again
 	.venv/bin/python -m flink_jobs stop --environment $(ENV)

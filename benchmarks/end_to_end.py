@@ -237,6 +237,8 @@ def peer_rate(ours: Client, client: Client) -> float:
     with zipfile.ZipFile(code, "w") as archive:
         for file in (tools.ROOT / "lambda" / "records_transform").glob("*.py"):
             archive.write(file, file.name)
+        for file in (tools.ROOT / "contracts").glob("*.py"):
+            archive.write(file, file.relative_to(tools.ROOT))
     variables = {"CONTRACT": "flights", "QUARANTINE_BUCKET": target.quarantine_bucket, "QUARANTINE_PREFIX": RAW}
     function = client("lambda").create_function(
         FunctionName="transform", Runtime="python3.12", Handler="handler.handler", Role=given["RoleARN"], Timeout=60,

@@ -1,20 +1,20 @@
 """Crawlers: what finds schemas and partitions, and never changes a schema that is there already.
 
-A changed schema is logged under /aws-glue/crawlers, not applied: LOG for updates and for deletions.
+A changed schema is logged, under /aws-glue/crawlers-role/<role>-<security configuration>, not applied: LOG.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Aws, Stack
+from aws_cdk import Stack
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from components.parquet_table import CataloguedTable, read_tables
-from components.permissions import allow, allow_any_of, before, decrypt, read_objects
+from components.permissions import allow, allow_any_of, before, decrypt, read_objects, write_glue_logs
 from components.role import ServiceRole
 
 _FIND = ["glue:GetDatabase", "glue:GetTable", "glue:GetTables", "glue:GetPartitions", "glue:BatchGetPartition"]
@@ -51,14 +51,9 @@ class Crawler(glue.CfnCrawler):
     ) -> None:
         self.own_role = role = ServiceRole(scope, f"{construct_id}Role", "glue")
         decrypt(role, key)
-        allow(role, ["kms:Encrypt"], key.key_arn)  # docs.aws.amazon.com/glue/latest/dg/set-up-encryption.html
-        allow_any_of(
-            role,
-            "Glue names the log groups of its crawlers itself",
-            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:AssociateKmsKey"],
-            f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws-glue/*",
-            finding=r".*:log-group:/aws-glue/\*",
-        )
+        write_glue_logs(role, key)
+        if prefix:
+            _add_tables(role, database, prefix)
         super().__init__(
             scope,
             construct_id,
@@ -79,21 +74,6 @@ class Crawler(glue.CfnCrawler):
         )
         before(role, self)
 
-    def _allow_tables(self, database: glue.IDatabase, prefix: str) -> None:
-        """Let it find and add tables whose names begin with `prefix`."""
-        tables = Stack.of(self).format_arn(
-            service="glue", resource="table", resource_name=f"{database.database_name}/{prefix}*"
-        )
-        allow_any_of(
-            self.own_role,
-            "the tables that it finds, all with its prefix",
-            [*_FIND, *_ADD_PARTITIONS, *_ADD_TABLES],
-            _catalog(self),
-            database.database_arn,
-            tables,
-            finding=rf".*:table/.*/{prefix}\*",
-        )
-
 
 class FolderCrawler(Crawler):
     """One table for each of `folders` of a bucket, whose subfolders are its partitions.
@@ -109,14 +89,12 @@ class FolderCrawler(Crawler):
         *,
         bucket: s3.IBucket,
         folders: Sequence[str],
-        database: glue.IDatabase,
         prefix: str,
         **rest: Any,
     ) -> None:
         super().__init__(
             scope,
             construct_id,
-            database=database,
             prefix=prefix,
             targets=glue.CfnCrawler.TargetsProperty(
                 s3_targets=[
@@ -131,7 +109,6 @@ class FolderCrawler(Crawler):
             **rest,
         )
         read_objects(self.own_role, bucket, *folders)
-        self._allow_tables(database, prefix)
 
 
 class PartitionCrawler(Crawler):
@@ -161,7 +138,7 @@ class PartitionCrawler(Crawler):
         )
         read_tables(self.own_role, database, *tables)
         owned = [each.table.table_arn for each in tables]
-        allow(self.own_role, _ADD_PARTITIONS, _catalog(self), database.database_arn, *owned)
+        allow(self.own_role, _ADD_PARTITIONS, _catalog(self.own_role), database.database_arn, *owned)
 
 
 class DatabaseCrawler(Crawler):
@@ -175,27 +152,40 @@ class DatabaseCrawler(Crawler):
         connection: str,
         path: str,
         secret_arn: str | None,
-        database: glue.IDatabase,
         prefix: str,
         **rest: Any,
     ) -> None:
         super().__init__(
             scope,
             construct_id,
-            database=database,
             prefix=prefix,
             targets=glue.CfnCrawler.TargetsProperty(
                 jdbc_targets=[glue.CfnCrawler.JdbcTargetProperty(connection_name=connection, path=path)]
             ),
             **rest,
         )
-        self._allow_tables(database, prefix)
         own = Stack.of(self).format_arn(service="glue", resource="connection", resource_name=connection)
-        allow(self.own_role, ["glue:GetConnection"], _catalog(self), own)
+        allow(self.own_role, ["glue:GetConnection"], _catalog(self.own_role), own)
         allow_any_of(self.own_role, "Glue names the network interface that it makes", _NETWORK, "*", finding=r"\*")
         if secret_arn:
             allow(self.own_role, ["secretsmanager:GetSecretValue"], secret_arn)
 
 
-def _catalog(crawler: Crawler) -> str:
-    return Stack.of(crawler).format_arn(service="glue", resource="catalog")
+def _add_tables(role: ServiceRole, database: glue.IDatabase, prefix: str) -> None:
+    """Find and add tables whose names begin with `prefix`."""
+    tables = Stack.of(role).format_arn(
+        service="glue", resource="table", resource_name=f"{database.database_name}/{prefix}*"
+    )
+    allow_any_of(
+        role,
+        "the tables that it finds, all with its prefix",
+        [*_FIND, *_ADD_PARTITIONS, *_ADD_TABLES],
+        _catalog(role),
+        database.database_arn,
+        tables,
+        finding=rf".*:table/.*/{prefix}\*",
+    )
+
+
+def _catalog(role: ServiceRole) -> str:
+    return Stack.of(role).format_arn(service="glue", resource="catalog")

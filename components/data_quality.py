@@ -15,8 +15,9 @@ from components.parquet_table import CataloguedTable, read_tables
 from components.permissions import allow, allow_any_of, before, decrypt, get_objects, put_metrics
 from components.role import ServiceRole
 
-# A run reads its own ruleset and says how it went. docs.aws.amazon.com/glue/latest/dg/data-quality-authorization.html
-_OWN_RUN = ["glue:GetDataQualityRuleset", "glue:GetDataQualityRulesetEvaluationRun", "glue:PublishDataQuality"]
+# A run reads itself by its id, of whatever ruleset it is, and says how it went.
+# docs.aws.amazon.com/glue/latest/dg/data-quality-authorization.html
+_RUN = ["glue:GetDataQualityRulesetEvaluationRun", "glue:PublishDataQuality"]
 
 
 class DataQuality(Construct):
@@ -59,9 +60,14 @@ class DataQuality(Construct):
     def _role(self, key: kms.IKey) -> ServiceRole:
         role = ServiceRole(self, "Role", "glue")
         decrypt(role, key)
-        allow(role, _OWN_RUN, self._arn())
+        allow(role, ["glue:GetDataQualityRuleset"], self._arn())
+        every = f"arn:{Aws.PARTITION}:glue:{Aws.REGION}:{Aws.ACCOUNT_ID}:dataQualityRuleset/*"
+        allow_any_of(role, "a run names no ruleset to IAM", _RUN, every, finding=r".*:dataQualityRuleset/\*")
         put_metrics(role, "Glue Data Quality")
-        # Glue's own libraries, in a bucket of AWS: docs.aws.amazon.com/glue/latest/dg/data-quality-trouble.html
+        # Spark looks for the default database, whatever it reads, and Glue's own libraries are in a bucket of AWS:
+        # docs.aws.amazon.com/glue/latest/dg/data-quality-trouble.html
+        default = Stack.of(self).format_arn(service="glue", resource="database", resource_name="default")
+        allow(role, ["glue:GetDatabase"], default)
         assets = s3.Bucket.from_bucket_name(self, "Assets", f"aws-glue-ml-data-quality-assets-{Aws.REGION}")
         get_objects(role, assets, "")
         allow_any_of(
@@ -97,6 +103,7 @@ class DataQuality(Construct):
         run = {
             "DataSource": source(primary),
             "AdditionalDataSources": {alias: source(each) for alias, each in others.items()},
+            # Without metrics EventBridge hears nothing: docs.aws.amazon.com/glue/latest/dg/data-quality-alerts.html
             "AdditionalRunOptions": {"CloudWatchMetricsEnabled": True},
             "NumberOfWorkers": 2,
             "Timeout": 60,

@@ -35,7 +35,7 @@ _BY_HOUR = "/".join(
 class Delivery(Construct):
     """Records of one contract: stream -> transform -> Parquet by the event's day, and the table over it.
 
-    `contract` is one of lambda/records_transform, `columns` those of its events without the partition keys. Under
+    `contract` is one of contracts/events.py, `columns` those of its events without the partition keys. Under
     `prefix` are the valid events in `raw` and the refused records in `quarantine`; in `raw`, errors/<prefix> has what
     could not be delivered and source/<prefix> every record as it came. `alerts` tells people of records that wait for
     longer than `late`, and of those that go to errors/. `table` and `name` are for others.
@@ -155,6 +155,7 @@ class Delivery(Construct):
             "Transform",
             deployment,
             folder="records_transform",
+            shared=["contracts"],
             key=key,
             failures_reach="Firehose, which tries again and then keeps the records under the error prefix",
             description=f"Checks records of {contract}: valid ones go on, the others to quarantine with the reason",

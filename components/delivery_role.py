@@ -8,7 +8,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from components.log_group import LogGroup
-from components.permissions import allow, read_objects, use_key, write_objects
+from components.permissions import allow, read_objects, read_stream, use_key, write_objects
 from components.role import ServiceRole
 
 
@@ -34,8 +34,7 @@ class DeliveryRole(ServiceRole):
         write_objects(self, bucket, *prefixes)
         allow(self, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], bucket.bucket_arn)
         use_key(self, key)
-        reads = ["kinesis:DescribeStream", "kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:ListShards"]
-        allow(self, reads, stream.stream_arn)
+        read_stream(self, stream)
         allow(self, ["logs:PutLogEvents"], errors.log_group_arn)
 
     def convert_by(self, table: glue.S3Table) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -10,10 +11,12 @@ from constructs import Construct
 
 from components.aws_build import build_in_aws
 from components.base import ROOT, Deployment
+from components.function import gathered
 from components.permissions import write_objects
 from components.role import ServiceRole
 
-# Where the package holds what the application's run options name.
+# Where the package holds what the application's run options name:
+# https://docs.aws.amazon.com/managed-flink/latest/java/how-python-creating.html
 ENTRY, MODULES, CONNECTOR = "main.py", "dep/", "lib/connector.jar"
 
 # The table connector for Flink 2.x, with all it needs:
@@ -25,8 +28,9 @@ _COPY = "mvn --batch-mode --quiet --strict-checksums org.apache.maven.plugins:ma
 class FlinkPackage(Construct):
     """A CodeBuild project, and a custom resource that builds `folder`'s package and waits for it.
 
-    `folder` has main.py, the modules it imports, and requirements.txt with hashes. `key_in_bucket` holds the hash of
-    the folder and of the build. What reads the package has to depend on this construct.
+    `folder` has main.py, the modules it imports, and requirements.txt with hashes; `shared` are packages of this
+    repository, a folder each. `key_in_bucket`, under `prefix` of `bucket`, holds the hash of them all and of the build,
+    `run_options` says what is in it. What reads the package has to depend on this construct.
     """
 
     def __init__(
@@ -36,15 +40,19 @@ class FlinkPackage(Construct):
         deployment: Deployment,
         *,
         folder: str,
+        shared: Sequence[str],
         key: kms.IKey,
         bucket: s3.IBucket,
         prefix: str,
         connector_sha256: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        source = s3_assets.Asset(self, "Source", path=str(ROOT / folder), exclude=["__pycache__", ".*"])
-        build = _build_spec(connector_sha256)
+        sources = ((".", folder), *((package, package) for package in shared))
+        source = s3_assets.Asset(self, "Source", path=str(ROOT / folder), **gathered(*sources))
+        build = _build_spec(shared, connector_sha256)
         digest = hashlib.sha256((source.asset_hash + json.dumps(build)).encode()).hexdigest()
+        self.bucket, self.prefix = bucket, prefix
+        self.run_options = {"python": ENTRY, "jarfile": CONNECTOR, "pyFiles": MODULES}
         self.key_in_bucket = f"{prefix}{digest[:32]}.zip"
         role = ServiceRole(self, "BuildRole", "codebuild")
         write_objects(role, bucket, prefix)
@@ -61,7 +69,7 @@ class FlinkPackage(Construct):
         )
 
 
-def _build_spec(connector_sha256: str | None) -> dict[str, object]:
+def _build_spec(shared: Sequence[str], connector_sha256: str | None) -> dict[str, object]:
     """The build as CodeBuild runs it: one command that fails ends it.
 
     The connector is checked against the signature of those who released it, whose keys come from Apache itself and not
@@ -78,7 +86,7 @@ def _build_spec(connector_sha256: str | None) -> dict[str, object]:
             "build": {
                 "commands": [
                     f"mkdir -p package/{MODULES} package/lib fetched",
-                    f"cp {ENTRY} package/ && cp $(ls *.py | grep -vx {ENTRY}) package/{MODULES}",
+                    f"cp {ENTRY} package/ && cp -r $(ls *.py | grep -vx {ENTRY}) {' '.join(shared)} package/{MODULES}",
                     f"python -m pip install --quiet {wheels} --target package/{MODULES} -r requirements.txt",
                     *(
                         f"{_COPY} -Dartifact={_COORDINATE}:{kind} -DoutputDirectory=fetched"

@@ -1,7 +1,7 @@
 """A Python Lambda function with its own log group and a role that holds only what it is granted."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ VENDORED = "build/vendored"
 class Function(lambda_.Function):
     """`lambda/<folder>` as a function: newest runtime, traced, encrypted environment and logs, no managed policy.
 
-    A requirements.txt in the folder names packages that go with it. `failures_reach` names who hears of an event that
-    the function could not handle. Raises VendoredPackagesError when the packages are not there.
+    A requirements.txt in the folder names packages that go with it, `shared` those of this repository: a folder each.
+    `failures_reach` names who hears of an event that the function could not handle. Raises VendoredPackagesError when
+    the pinned packages are not there.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Function(lambda_.Function):
         key: kms.IKey,
         failures_reach: str,
         description: str,
+        shared: Sequence[str] = (),
         handler: str = "handler.handler",
         timeout: Duration | None = None,
         memory_mb: int = 256,
@@ -53,7 +55,7 @@ class Function(lambda_.Function):
             construct_id,
             runtime=lambda_.Runtime.PYTHON_3_14,
             architecture=lambda_.Architecture.ARM_64,
-            code=_code(folder),
+            code=_code(folder, shared),
             handler=handler,
             description=description,
             role=role.without_policy_updates(),  # it holds what is listed here and what its stack allows it
@@ -99,21 +101,29 @@ class Gathered:
 def gathered(*sources: tuple[str, str]) -> dict[str, Any]:
     """Options of an asset that is gathered so; its hash is that of its content alone."""
     image = DockerImage.from_registry("never-pulled")
+    # Never run, but assets of one path whose options differ in `local` alone would be taken for one.
+    command = [f"{name}={path}" for name, path in sources]
     return {
         "asset_hash_type": AssetHashType.OUTPUT,
-        "bundling": BundlingOptions(image=image, local=Gathered(*sources)),
+        "bundling": BundlingOptions(image=image, command=command, local=Gathered(*sources)),
     }
 
 
-def _code(folder: str) -> lambda_.AssetCode:
+def _code(folder: str, shared: Sequence[str]) -> lambda_.AssetCode:
     """The function's own code, and at its side the packages it needs, built for where it runs."""
-    own = ROOT / "lambda" / folder
-    if not (own / REQUIREMENTS).exists():
-        return lambda_.Code.from_asset(str(own), exclude=["__pycache__", ".*"])
-    vendored = ROOT / VENDORED / folder
-    installed = vendored / f".{REQUIREMENTS}"  # `make install` puts a copy there when it is done
-    if not installed.exists() or installed.read_bytes() != (own / REQUIREMENTS).read_bytes():
+    own = f"lambda/{folder}"
+    others = [*_vendored(folder), *((package, package) for package in shared)]
+    options = gathered(*others, (".", own)) if others else {"exclude": ["__pycache__", ".*"]}
+    return lambda_.Code.from_asset(str(ROOT / own), **options)
+
+
+def _vendored(folder: str) -> list[tuple[str, str]]:
+    pinned = ROOT / "lambda" / folder / REQUIREMENTS
+    if not pinned.exists():
+        return []
+    installed = ROOT / VENDORED / folder / f".{REQUIREMENTS}"  # `make install` puts a copy there when it is done
+    if not installed.exists() or installed.read_bytes() != pinned.read_bytes():
         raise VendoredPackagesError(
             f"{VENDORED}/{folder} is not what lambda/{folder}/{REQUIREMENTS} pins: `make install`"
         )
-    return lambda_.Code.from_asset(str(own), **gathered((".", f"{VENDORED}/{folder}"), (".", f"lambda/{folder}")))
+    return [(".", f"{VENDORED}/{folder}")]

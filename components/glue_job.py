@@ -1,7 +1,7 @@
 """A Glue job on Spark: its script, what that imports, workers, encryption, what every role needs, and a schedule."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from aws_cdk import Aws, Duration, IgnoreMode, RemovalPolicy, Stack
 from aws_cdk import aws_glue as glue
@@ -12,7 +12,7 @@ from constructs import Construct
 
 from components.base import ROOT
 from components.findings import explain
-from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, use_key
+from components.permissions import allow, before, put_metrics, read_objects, use_key, write_glue_logs
 from components.role import ServiceRole
 
 
@@ -30,37 +30,30 @@ class JobEncryption(glue.SecurityConfiguration):
         )
 
 
-class GlueJob(glue.PySparkEtlJob):
-    """glue_jobs/<script>.py on Glue 5.1, one run at a time; a run asked for meanwhile waits.
+class SparkJob(TypedDict):
+    """What a job of either kind is given.
 
-    The caller gives `role` what the script itself reads and writes. `imports` are the modules of glue_jobs that the
-    script imports, `arguments` are by name, without dashes.
+    `script` is a file of glue_jobs without its ending, `imports` are the modules beside it that it imports, `arguments`
+    are by name, without dashes. The caller gives `role` what the script itself reads and writes.
     """
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        script: str,
-        description: str,
-        role: ServiceRole,
-        key: kms.IKey,
-        encryption: glue.ISecurityConfiguration,
-        workers: int,
-        timeout_minutes: int,
-        arguments: Mapping[str, str],
-        imports: Sequence[str] = (),
-    ) -> None:
-        super().__init__(
-            scope,
-            construct_id,
-            description=description,
-            timeout=Duration.minutes(timeout_minutes),
-            job_run_queuing_enabled=True,
-            **_spark(scope, construct_id, script, role, key, encryption, workers, arguments, imports),
-        )
-        before(role, self)
+    script: str
+    description: str
+    role: ServiceRole
+    key: kms.IKey
+    encryption: glue.ISecurityConfiguration
+    workers: int
+    timeout_minutes: int
+    arguments: Mapping[str, str]
+    imports: NotRequired[Sequence[str]]
+
+
+class GlueJob(glue.PySparkEtlJob):
+    """glue_jobs/<script>.py on Glue 5.1, one run at a time; a run asked for meanwhile waits."""
+
+    def __init__(self, scope: Construct, construct_id: str, **job: Unpack[SparkJob]) -> None:
+        super().__init__(scope, construct_id, job_run_queuing_enabled=True, **_spark(scope, construct_id, job))
+        before(job["role"], self)
 
 
 class GlueStreamingJob(glue.PySparkStreamingJob):
@@ -69,29 +62,9 @@ class GlueStreamingJob(glue.PySparkStreamingJob):
     Its checkpoint says where the next run goes on: docs.aws.amazon.com/glue/latest/dg/add-job-streaming.html
     """
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        script: str,
-        description: str,
-        role: ServiceRole,
-        key: kms.IKey,
-        encryption: glue.ISecurityConfiguration,
-        workers: int,
-        timeout_minutes: int,
-        arguments: Mapping[str, str],
-        imports: Sequence[str] = (),
-    ) -> None:
-        super().__init__(
-            scope,
-            construct_id,
-            description=description,
-            timeout=Duration.minutes(timeout_minutes),
-            **_spark(scope, construct_id, script, role, key, encryption, workers, arguments, imports),
-        )
-        before(role, self)
+    def __init__(self, scope: Construct, construct_id: str, **job: Unpack[SparkJob]) -> None:
+        super().__init__(scope, construct_id, **_spark(scope, construct_id, job))
+        before(job["role"], self)
 
 
 def start_every(
@@ -116,44 +89,34 @@ def start_every(
     explain(schedule, "event-dead-letter", if_missed)
 
 
-def _spark(
-    scope: Construct,
-    construct_id: str,
-    script: str,
-    role: ServiceRole,
-    key: kms.IKey,
-    encryption: glue.ISecurityConfiguration,
-    workers: int,
-    arguments: Mapping[str, str],
-    imports: Sequence[str],
-) -> dict[str, Any]:
+def _spark(scope: Construct, construct_id: str, job: SparkJob) -> dict[str, Any]:
     """What a job of any kind is made of. Its role may read the script, use the key, and write metrics and logs."""
-    script_file = s3_assets.Asset(scope, f"{construct_id}Script", path=str(ROOT / "glue_jobs" / f"{script}.py"))
-    read_objects(role, script_file.bucket, "")
-    use_key(role, key)
-    allow(role, ["kms:Encrypt"], key.key_arn)  # docs.aws.amazon.com/glue/latest/dg/set-up-encryption.html
+    role, files = job["role"], ("__init__", *job.get("imports", ()))
+    script = s3_assets.Asset(scope, f"{construct_id}Script", path=str(ROOT / "glue_jobs" / f"{job['script']}.py"))
+    read_objects(role, script.bucket, "")
+    use_key(role, job["key"])
     put_metrics(role, "Glue")
-    allow_any_of(
-        role,
-        "Glue names the log groups of its jobs itself",
-        ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:AssociateKmsKey"],
-        f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws-glue/*",
-        finding=r".*:log-group:/aws-glue/\*",
-    )
+    write_glue_logs(role, job["key"])
     modules = s3_assets.Asset(  # a zip keeps the names of modules; a file of its own is named by its hash
         scope,
         f"{construct_id}Imports",
         path=str(ROOT),
-        exclude=["/*", "!/glue_jobs", "/glue_jobs/*", *(f"!/glue_jobs/{name}.py" for name in ("__init__", *imports))],
+        exclude=["/*", "!/glue_jobs", "/glue_jobs/*", *(f"!/glue_jobs/{name}.py" for name in files)],
         ignore_mode=IgnoreMode.GIT,
     )
     return {
+        "description": job["description"],
         "role": role.without_policy_updates(),
-        "script": glue.Code.from_bucket(script_file.bucket, script_file.s3_object_key),
+        "script": glue.Code.from_bucket(script.bucket, script.s3_object_key),
         "extra_python_files": [glue.Code.from_bucket(modules.bucket, modules.s3_object_key)],
         "glue_version": glue.GlueVersion.V5_1,
-        "worker_configuration": glue.WorkerConfiguration(worker_type=glue.WorkerType.G_1X, number_of_workers=workers),
+        "worker_configuration": glue.WorkerConfiguration(
+            worker_type=glue.WorkerType.G_1X, number_of_workers=job["workers"]
+        ),
+        "timeout": Duration.minutes(job["timeout_minutes"]),
         "max_concurrent_runs": 1,
-        "security_configuration": encryption,
-        "default_arguments": {f"--{name}": value for name, value in arguments.items()},
+        "security_configuration": job["encryption"],
+        # Without a region S3A asks us-east-2: docs.aws.amazon.com/glue/latest/dg/migrating-version-51.html
+        "default_arguments": {"--conf": f"spark.hadoop.fs.s3a.endpoint.region={Aws.REGION}"}
+        | {f"--{name}": value for name, value in job["arguments"].items()},
     }

@@ -3,6 +3,7 @@
 from aws_cdk import Aws
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import IConstruct
@@ -30,6 +31,11 @@ def read_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
     get_objects(role, bucket, *prefixes)
     if folders := [prefix.rstrip("/") for prefix in prefixes if prefix]:
         allow(role, ["s3:GetObject"], *map(bucket.arn_for_objects, folders))
+    list_objects(role, bucket, *prefixes)
+
+
+def list_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
+    """List what is under prefixes; a request that names none is allowed too."""
     listed = sorted({form for prefix in prefixes for form in (f"{prefix}*", prefix.rstrip("/"))})
     role.add_to_policy(
         iam.PolicyStatement(
@@ -63,6 +69,15 @@ def replace_objects(role: iam.Role, bucket: s3.IBucket, *prefixes: str) -> None:
     _objects(role, bucket, ["s3:DeleteObject"], prefixes)
 
 
+def read_stream(role: iam.Role, stream: kinesis.IStream, *also: str) -> None:
+    """Read a stream's shards; `also` are the actions that the reader's service asks for besides.
+
+    https://docs.aws.amazon.com/streams/latest/dev/controlling-access.html
+    """
+    reads = ["kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"]
+    allow(role, [*reads, *also], stream.stream_arn)
+
+
 def decrypt(role: iam.Role, key: kms.IKey) -> None:
     """Decrypt what `key` has encrypted."""
     allow(role, ["kms:Decrypt"], key.key_arn)
@@ -93,6 +108,21 @@ def write_logs(role: iam.Role, *groups: str) -> None:
         ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
         *(f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:{group}:*" for group in groups),
         finding=r".*:log-group:.*:\*",
+    )
+
+
+def write_glue_logs(role: iam.Role, key: kms.IKey) -> None:
+    """Write the log groups that Glue names for jobs and crawlers, encrypted with `key` by a security configuration.
+
+    https://docs.aws.amazon.com/glue/latest/dg/set-up-encryption.html
+    """
+    allow(role, ["kms:Encrypt"], key.key_arn)
+    allow_any_of(
+        role,
+        "Glue names the log groups of its jobs and crawlers itself",
+        ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:AssociateKmsKey"],
+        f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws-glue/*",
+        finding=r".*:log-group:/aws-glue/\*",
     )
 
 

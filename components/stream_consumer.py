@@ -11,7 +11,7 @@ from constructs import Construct
 
 from components.dead_letters import DeadLetters
 from components.function import Function
-from components.permissions import allow, before, put_objects, use_key
+from components.permissions import allow, before, put_objects, read_stream, use_key
 
 # https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
 DEAD_LETTERS_PREFIX = "aws/lambda/"
@@ -20,10 +20,12 @@ DEAD_LETTERS_PREFIX = "aws/lambda/"
 class StreamConsumer(lambda_.EventSourceMapping):
     """Invokes `function` with batches of `stream`; the function answers which records it failed on.
 
-    From the first of those on the rest is tried again, and halved when the function itself fails, so that one record
-    alone is left. After `retry_attempts`, or once it is older than `max_age`, it goes to `failures` and the shard goes
-    on. A queue gets where in the stream the records are, and has to be read before the stream forgets them; a bucket
-    gets the records too, under `DEAD_LETTERS_PREFIX`. The stream and `failures` are encrypted with `key`.
+    From the first of those on the rest is tried again; it is halved when that gets no further, so that one record alone
+    is left. Only the same records once more count as a try. After `retry_attempts`, or once it is older than `max_age`,
+    it goes to `failures` and the shard goes on. A queue gets where in the stream the records are, and has to be read
+    before the stream forgets them; a bucket gets the records too, under `DEAD_LETTERS_PREFIX`. One document may tell of
+    several such records. The stream and `failures` are encrypted with `key`.
+    https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
     """
 
     def __init__(
@@ -43,15 +45,15 @@ class StreamConsumer(lambda_.EventSourceMapping):
         parallel_batches: int = 1,
     ) -> None:
         role = function.permissions
-        reads = ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"]
-        allow(role, [*reads, "kinesis:GetShardIterator", "kinesis:ListShards"], stream.stream_arn)
+        # https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html
+        read_stream(role, stream, "kinesis:DescribeStreamSummary")
         use_key(role, key)
         destination: lambda_.IEventSourceDlq
         if isinstance(failures, DeadLetters):
             allow(role, ["sqs:SendMessage"], failures.queue_arn)
             destination = sources.SqsDlq(failures)
         else:
-            put_objects(role, failures, DEAD_LETTERS_PREFIX)
+            put_objects(role, failures, DEAD_LETTERS_PREFIX)  # <mapping>/<shard>/yyyy/mm/dd/<time>-<uuid>
             allow(role, ["s3:ListBucket"], failures.bucket_arn)
             destination = sources.S3OnFailureDestination(failures)
         super().__init__(

@@ -23,7 +23,7 @@ SETTINGS = {
         "buffer_seconds": 300,
     },
     "flight_state": {"max_age_hours": 160, "parallel_batches": 4},
-    "real_time": {"mode": "on-demand", "parallelism": 2},
+    "real_time": {"mode": "on-demand", "parallelism": 2, "reader": "fan-out"},
     "catalog_etl": {"workers": 4, "batch_seconds": 900},
     "etl_jobs": {"features_hours": 24, "compact_hours": 24},
     "serving": {"kind": "realtime", "instance_count": 2},

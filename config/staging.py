@@ -17,6 +17,7 @@ SETTINGS = {
         ]
     },
     "streaming": {"flights": {"mode": "on-demand", "retention_hours": 72}, "weather": {"retention_hours": 72}},
+    "real_time": {"reader": "fan-out"},
     "catalog_etl": {"batch_seconds": 300},
     "serving": {"kind": "realtime", "instance_count": 2},
     "monitoring": {"approve_retrained": True},

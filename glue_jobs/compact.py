@@ -10,6 +10,9 @@ S3 can't rename, so a day is swapped in steps that a killed run may leave anywhe
 Between the copy and the deletes, a moment unless the run is killed there, a reader finds the day's rows twice; deleting
 first would show it none, and keep them in one place only. What arrives meanwhile is not in the manifest and stays.
 
+A streaming job that was killed between a batch's write and its commit writes that batch again, into the same folder
+(batch=7), whenever it is started: a day with such a batch is left until the checkpoint says that it is committed.
+
 Not for prefixes whose files are replaced (curated flights, features: their jobs leave one file a day), nor for raw
 flights, where the last copy of an event to arrive is the one that counts and the file says when it came.
 """
@@ -26,11 +29,20 @@ import boto3
 from botocore.exceptions import ClientError
 from pyspark.sql import SparkSession
 
-from glue_jobs.paths import split_path
+from glue_jobs.days import list_by_day
+from glue_jobs.paths import list_objects, split_path
 
 STAGED = "_compact/"
 MOST_BYTES = 4 * 1024**3  # CopyObject takes 5 GiB
-_IN_DAY = re.compile(r"year=\d{4}/month=\d{2}/day=\d{2}(?=/)")
+_BATCH = re.compile(r"/batch=(\d+)/")
+
+
+class Task(NamedTuple):
+    """The job's arguments: the folder of days, its streaming job's checkpoint, and the hours without a write."""
+
+    path: str
+    checkpoint: str
+    idle_hours: int
 
 
 class File(NamedTuple):
@@ -41,27 +53,34 @@ class File(NamedTuple):
     size: int
     modified: datetime
 
+    @property
+    def batch(self) -> int:
+        """The batch of the streaming job that wrote it; -1 for a file of none."""
+        found = _BATCH.search(self.key)
+        return int(found[1]) if found else -1
+
 
 def list_files(s3: Any, path: str) -> dict[str, list[File]]:
-    """Return each day's files, those in folders of the day too; names that begin with . or _ are hidden."""
-    bucket, prefix = split_path(path)
+    """Return each day's files, those of batches too."""
     days: dict[str, list[File]] = {}
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            found = _IN_DAY.match(item["Key"], len(prefix))
-            hidden = any(part.startswith((".", "_")) for part in item["Key"].removeprefix(prefix).split("/"))
-            if found and item["Size"] and not hidden:
-                file = File(item["Key"], item["ETag"], item["Size"], item["LastModified"])
-                days.setdefault(found[0], []).append(file)
+    for day, item in list_by_day(s3, path):
+        days.setdefault(day, []).append(File(item["Key"], item["ETag"], item["Size"], item["LastModified"]))
     return days
 
 
-def due(days: dict[str, list[File]], before: datetime) -> dict[str, list[File]]:
-    """The days of several files, none of them written since `before`, that are together no more than MOST_BYTES."""
+def last_commit(s3: Any, checkpoint: str) -> int:
+    """The last batch that the streaming job has committed, -1 before the first. It may write later ones again."""
+    names = (key.rpartition("/")[2] for key in _keys(s3, f"{checkpoint}commits/"))
+    return max((int(name) for name in names if name.isdecimal()), default=-1)
+
+
+def due(days: dict[str, list[File]], before: datetime, committed: int) -> dict[str, list[File]]:
+    """The days of several files, all committed and none written since `before`, together no more than MOST_BYTES."""
     return {
         day: files
         for day, files in sorted(days.items())
         if len(files) > 1
+        and max(file.batch for file in files) <= committed
         and max(file.modified for file in files) < before
         and sum(file.size for file in files) <= MOST_BYTES
     }
@@ -76,8 +95,8 @@ def stage(spark: SparkSession, s3: Any, path: str, day: str, files: Sequence[Fil
     rows.coalesce(1).write.mode("overwrite").parquet(folder)
     before, after = rows.count(), spark.read.parquet(folder).count()
     if before != after:
-        raise RuntimeError(f"{folder} has {after} rows of {before}: {day} is left as it is")
-    (staged,) = (key for key in _keys(s3, bucket, split_path(folder)[1]) if key.endswith(".parquet"))
+        raise RuntimeError(f"{folder} has {after} rows of {before}")
+    (staged,) = (key for key in _keys(s3, folder) if key.endswith(".parquet"))
     manifest = {"staged": staged, "old": {file.key: file.etag for file in files}}
     s3.put_object(Bucket=bucket, Key=_manifest(prefix, day), Body=json.dumps(manifest).encode())
 
@@ -92,7 +111,7 @@ def swap(s3: Any, path: str, day: str) -> int:
     for key in unchanged:
         s3.delete_object(Bucket=bucket, Key=key)
     s3.delete_object(Bucket=bucket, Key=_manifest(prefix, day))
-    for key in _keys(s3, bucket, f"{prefix}{STAGED}{day}/"):
+    for key in _keys(s3, f"{path}{STAGED}{day}/"):
         s3.delete_object(Bucket=bucket, Key=key)
     return len(unchanged)
 
@@ -101,9 +120,8 @@ def _manifest(prefix: str, day: str) -> str:
     return f"{prefix}{STAGED}{day.replace('/', '-')}.json"
 
 
-def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        yield from (item["Key"] for item in page.get("Contents", []))
+def _keys(s3: Any, path: str) -> Iterator[str]:
+    return (item["Key"] for item in list_objects(s3, path))
 
 
 def _etag(s3: Any, bucket: str, key: str) -> str | None:
@@ -118,44 +136,54 @@ def _etag(s3: Any, bucket: str, key: str) -> str | None:
 
 def unfinished(s3: Any, path: str) -> list[str]:
     """The days whose swap a killed run has left."""
-    bucket, prefix = split_path(path)
-    manifests = (key for key in _keys(s3, bucket, f"{prefix}{STAGED}") if key.endswith(".json"))
+    manifests = (key for key in _keys(s3, f"{path}{STAGED}") if key.endswith(".json"))
     return [key.rpartition("/")[2].removesuffix(".json").replace("-", "/") for key in manifests]
 
 
-def run(spark: SparkSession, s3: Any, paths: Sequence[str], before: datetime) -> None:
-    """Finish what a killed run has left, then compact each path's days; print one JSON line a path."""
-    for path in paths:
-        finished = unfinished(s3, path)
-        for day in finished:
-            swap(s3, path, day)
-        days = due(list_files(s3, path), before)
-        files = 0
-        for day, old in days.items():
-            stage(spark, s3, path, day, old)
-            files += swap(s3, path, day)
-        print(json.dumps({"path": path, "finished": len(finished), "days": len(days), "files": files}), flush=True)
+def run(spark: SparkSession, s3: Any, task: Task, now: datetime) -> None:
+    """Finish what a killed run has left, then compact the days that are due; print one JSON line.
+
+    Raises ExceptionGroup, when the other days are done, for those that can't be read or are not whole when written.
+    """
+    finished = unfinished(s3, task.path)
+    for day in finished:
+        swap(s3, task.path, day)
+    committed = last_commit(s3, task.checkpoint)
+    days = due(list_files(s3, task.path), now - timedelta(hours=task.idle_hours), committed)
+    files, failed = 0, []
+    for day, old in days.items():
+        try:
+            stage(spark, s3, task.path, day, old)
+        except Exception as error:  # a day that no run can read must not keep the others from theirs
+            error.add_note(f"{task.path}{day}/ is left as it is")
+            failed.append(error)
+        else:
+            files += swap(s3, task.path, day)
+    done = {"finished": len(finished), "days": len(days) - len(failed), "files": files, "failed": len(failed)}
+    print(json.dumps({"path": task.path, **done}), flush=True)
+    if failed:
+        raise ExceptionGroup(f"days of {task.path} that can't be compacted", failed)
 
 
-def parse_args(arguments: Sequence[str]) -> tuple[list[str], int]:
-    """Return the paths and the hours without a write; Glue's own arguments are left alone."""
+def parse_args(arguments: Sequence[str]) -> Task:
+    """Return the job's task; Glue's own arguments are left alone."""
     parser = argparse.ArgumentParser(prog="compact", allow_abbrev=False)
-    parser.add_argument("--paths", required=True, help="folders of days, with commas between them")
+    for name in ("path", "checkpoint_path"):
+        parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--idle_hours", required=True, type=int)
     options, _ = parser.parse_known_args(arguments)
-    paths = options.paths.split(",")
-    if wrong := [path for path in paths if not path.startswith("s3://") or not path.endswith("/")]:
-        parser.error(f"--paths has {wrong[0]!r}: give s3://bucket/folder/, with a slash at the end")
+    for name in ("path", "checkpoint_path"):
+        if not (path := getattr(options, name)).startswith("s3://") or not path.endswith("/"):
+            parser.error(f"--{name} is {path!r}: give s3://bucket/folder/, with a slash at the end")
     if options.idle_hours < 1:
         parser.error(f"--idle_hours is {options.idle_hours}: give 1 or more, so that no writer is at work")
-    return paths, options.idle_hours
+    return Task(options.path, options.checkpoint_path, options.idle_hours)
 
 
 def main() -> None:
     """Run as Glue runs it."""
-    paths, idle_hours = parse_args(sys.argv[1:])
-    spark = SparkSession.builder.appName("compact").getOrCreate()
-    run(spark, boto3.client("s3"), paths, datetime.now(UTC) - timedelta(hours=idle_hours))
+    task = parse_args(sys.argv[1:])
+    run(SparkSession.builder.appName("compact").getOrCreate(), boto3.client("s3"), task, datetime.now(UTC))
 
 
 if __name__ == "__main__":

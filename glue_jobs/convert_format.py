@@ -6,24 +6,31 @@ CSV, JSON and XML don't say what their columns are: reading them takes a schema.
 
 Spark writes four of the six. Glue reads and writes Avro through DynamicFrames, and reads XML but does not write it
 (docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-etl-format.html), with readers that exist in Glue alone. Here
-fastavro and ElementTree encode each partition where it is, and the driver puts one object for each.
+codecs.py encodes each partition where it is, and the driver puts one object for each.
+
+All is written and read back in `_staged/`, a folder of the target that neither Spark nor Athena sees, and copied from
+there: a run that fails leaves the target as it was, and nobody finds it empty. While the copies are made, a moment
+unless the run is killed there, a reader finds new objects beside old ones; the next run replaces them all.
 """
 
 import argparse
-import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import boto3
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from glue_jobs.paths import overlap, split_path
+from glue_jobs.codecs import AVRO_TYPES, CODECS, Columns, avro_columns
+from glue_jobs.paths import list_objects, list_visible, overlap, split_path
 
+STAGED = "_staged/"
 NULL_IN_CSV = "\\N"
 OPTIONS: dict[str, dict[str, Any]] = {
     "csv": {
@@ -42,15 +49,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "parquet": {"mergeSchema": True},
     "orc": {"mergeSchema": True},
 }
-AVRO_TYPES = {"string": "string", "int": "int", "bigint": "long", "double": "double", "boolean": "boolean"}
-XML_PARSERS: dict[str, Callable[[str], Any]] = {
-    "string": str, "int": int, "bigint": int, "double": float, "boolean": lambda text: text == "true",
-}  # fmt: skip
-# What XML 1.0 can't hold, even escaped: https://www.w3.org/TR/xml/#charsets
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-Columns = list[tuple[str, str]]  # name, Spark's name of the type
-Encoder = Callable[[Columns, Iterable[Row]], bytes]
-Decoder = Callable[[Columns, bytes], Iterator[tuple[Any, ...]]]
+CORRUPT = "_corrupt_record"  # the column that Spark gives what it can't parse in
+FORMATS = ("csv", "json", "parquet", "orc", *CODECS)
+WITHOUT_SCHEMA = ("csv", "json", "xml")
 
 
 class Task(NamedTuple):
@@ -63,111 +64,50 @@ class Task(NamedTuple):
     schema: str
 
 
-def encode_avro(columns: Columns, rows: Iterable[Row]) -> bytes:
-    """An Avro file of the rows, each column a union with null."""
-    import fastavro
-
-    fields = [{"name": name, "type": ["null", AVRO_TYPES[kind]]} for name, kind in columns]
-    file = io.BytesIO()
-    fastavro.writer(
-        file, {"type": "record", "name": "row", "fields": fields}, (row.asDict() for row in rows), "deflate"
-    )
-    return file.getvalue()
-
-
-def decode_avro(columns: Columns, body: bytes) -> Iterator[tuple[Any, ...]]:
-    """The rows of an Avro file. Raises ValueError if its fields are others than the columns."""
-    import fastavro
-
-    records: Iterator[Any] = fastavro.reader(io.BytesIO(body))
-    for record in records:
-        if other := record.keys() ^ {name for name, _ in columns}:
-            raise ValueError(f"field {', '.join(sorted(other))} is not in all Avro files, or not in the schema")
-        yield tuple(record[name] for name, _ in columns)
-
-
-def avro_schema(body: bytes) -> str:
-    """The schema, as DDL, that an Avro file of flat records says. Raises ValueError for another type."""
-    import fastavro
-
-    names = {avro: spark for spark, avro in AVRO_TYPES.items()} | {"float": "double"}
-    columns = []
-    schema: Any = fastavro.reader(io.BytesIO(body)).writer_schema
-    for field in schema["fields"]:
-        union = field["type"] if isinstance(field["type"], list) else [field["type"]]
-        kinds = [kind for kind in union if kind != "null"]
-        if len(kinds) != 1 or str(kinds[0]) not in names:
-            raise ValueError(f"Avro field {field['name']} is {field['type']}; a flat table has {', '.join(names)}")
-        columns.append(f"`{field['name']}` {names[kinds[0]]}")
-    return ", ".join(columns)
-
-
-def encode_xml(columns: Columns, rows: Iterable[Row]) -> bytes:
-    """<rows><row><column>value</column></row></rows>; a null has no element.
-
-    Raises ValueError for a character that XML can't hold.
-    """
-    from xml.sax.saxutils import escape
-
-    def element(name: str, kind: str, value: Any) -> str:
-        text = str(value).lower() if kind == "boolean" else repr(value) if kind == "double" else str(value)
-        if found := _NOT_XML.search(text):
-            raise ValueError(f"column {name} has {found[0]!r}, which XML can't hold")
-        escaped = escape(text, {"\r": "&#13;"})  # a parser takes every line end for \n, unless it is escaped
-        return f"<{name}>{escaped}</{name}>"
-
-    file = io.StringIO()
-    file.write('<?xml version="1.0" encoding="UTF-8"?>\n<rows>\n')
-    for row in rows:
-        cells = [element(name, kind, row[name]) for name, kind in columns if row[name] is not None]
-        file.write(f"<row>{''.join(cells)}</row>\n")
-    file.write("</rows>\n")
-    return file.getvalue().encode()
-
-
-def decode_xml(columns: Columns, body: bytes) -> Iterator[tuple[Any, ...]]:
-    """The rows of such a document. Raises ValueError for an element that is no column."""
-    from defusedxml.ElementTree import iterparse
-
-    parsers = {name: XML_PARSERS[kind] for name, kind in columns}
-    for _, row in iterparse(io.BytesIO(body)):
-        if row.tag == "row":
-            if unknown := [cell.tag for cell in row if cell.tag not in parsers]:
-                raise ValueError(f"<row> has <{unknown[0]}>, which is no column; columns are {', '.join(parsers)}")
-            found = {cell.tag: parsers[cell.tag](cell.text or "") for cell in row}
-            yield tuple(found.get(name) for name in parsers)
-            row.clear()
-
-
-CODECS: dict[str, tuple[Encoder, Decoder]] = {"avro": (encode_avro, decode_avro), "xml": (encode_xml, decode_xml)}
-FORMATS = ("csv", "json", "parquet", "orc", *CODECS)
-WITHOUT_SCHEMA = ("csv", "json", "xml")
-
-
 def read(spark: SparkSession, path: str, format_: str, schema: str) -> DataFrame:
     """Read a folder's table; `schema` is DDL. Columns in the path (year=2013/) are read as well."""
-    if format_ not in CODECS:
-        given = spark.read.schema(schema) if schema else spark.read
-        table = given.format(format_).options(**OPTIONS[format_]).load(path)
-        # Spark leaves out a field that the schema lacks; the other readers refuse it themselves.
-        if format_ == "json" and (unknown := set(spark.read.json(path).columns) - set(table.columns)):
-            raise ValueError(f"--schema has no {', '.join(sorted(unknown))}, which {path} has")
-        return table
+    if format_ in CODECS:
+        return _read_decoded(spark, path, format_, schema)
+    given = spark.read.schema(schema) if schema else spark.read
+    table = given.format(format_).options(**OPTIONS[format_]).load(path)
+    # Spark leaves out a field that the schema lacks; the other readers refuse it themselves.
+    if format_ == "json" and (unknown := set(spark.read.json(path).columns) - {*table.columns, CORRUPT}):
+        raise ValueError(f"--schema has no {', '.join(sorted(unknown))}, which {path} has")
+    return table
+
+
+def _read_decoded(spark: SparkSession, path: str, format_: str, schema: str) -> DataFrame:
+    decode = CODECS[format_][1]
+
+    def rows(file: Row) -> Iterator[tuple[Any, ...]]:
+        try:
+            for row in decode(columns, bytes(file.content)):
+                yield (*row, *file[2:])
+        except Exception as error:  # whatever a library makes of bytes that are none of its format
+            raise ValueError(_unreadable(file.path, format_, error)) from error
+
     files = spark.read.format("binaryFile").load(path)
     in_path = [name for name in files.columns if name not in ("path", "modificationTime", "length", "content")]
-    first = files.select("content").first()
-    if first is None:
-        raise ValueError(f"{path} holds no files")
-    wanted = spark.createDataFrame([], schema or avro_schema(first.content)).schema
+    if not schema:
+        (first,) = files.select("path", "content").take(1)
+        try:
+            schema = _ddl(avro_columns(first.content))
+        except Exception as error:
+            raise ValueError(_unreadable(first.path, format_, error)) from error
+    wanted = spark.createDataFrame([], schema).schema
     columns = [(field.name, field.dataType.simpleString()) for field in wanted if field.name not in in_path]
-    decode = CODECS[format_][1]
-    rows = files.select("content", *in_path).rdd.flatMap(
-        lambda file: ((*row, *file[1:]) for row in decode(columns, bytes(file.content)))
-    )
     held = StructType([field for field in wanted if field.name not in in_path])
     for name in in_path:
         held = held.add(files.schema[name])
-    return spark.createDataFrame(rows, held, verifySchema=True)
+    return spark.createDataFrame(files.select("path", "content", *in_path).rdd.flatMap(rows), held, verifySchema=True)
+
+
+def _unreadable(path: str, format_: str, why: object) -> str:
+    return f"{path} can't be read as {format_}, mend it or move it away: {str(why) or type(why).__name__}"
+
+
+def _ddl(columns: Columns) -> str:
+    return ", ".join(f"`{name}` {kind}" for name, kind in columns)
 
 
 def flat(table: DataFrame) -> Columns:
@@ -184,7 +124,7 @@ def flat(table: DataFrame) -> Columns:
 
 
 def write(s3: Any, table: DataFrame, path: str, format_: str) -> None:
-    """Replace what a folder holds by the table."""
+    """Write the table to a folder that holds nothing."""
     columns = flat(table)
     if format_ in CODECS:
         put_partitions(s3, table, columns, path, format_)
@@ -200,32 +140,98 @@ def write(s3: Any, table: DataFrame, path: str, format_: str) -> None:
             if kind == "string"
         }
         table = table.withColumns(marked)
-    table.write.format(format_).options(**OPTIONS[format_]).mode("overwrite").save(path)
+    table.write.format(format_).options(**OPTIONS[format_]).save(path)
 
 
 def put_partitions(s3: Any, table: DataFrame, columns: Columns, path: str, format_: str) -> None:
-    """Put one object a partition, then delete what the folder held besides: nobody finds it empty."""
+    """Put one object a partition, and one if there is none."""
     encode, (bucket, prefix) = CODECS[format_][0], split_path(path)
     bodies = table.rdd.mapPartitions(lambda rows: [encode(columns, rows)]).toLocalIterator()
-    written = set()
+    number = -1
     for number, body in enumerate(bodies):
-        written.add(key := f"{prefix}part-{number:05d}.{format_}")
-        s3.put_object(Bucket=bucket, Key=key, Body=bytes(body), ContentType="application/octet-stream")
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            if item["Key"] not in written:
-                s3.delete_object(Bucket=bucket, Key=item["Key"])
+        _put(s3, bucket, f"{prefix}part-{number:05d}.{format_}", bytes(body))
+    if number < 0:
+        _put(s3, bucket, f"{prefix}part-00000.{format_}", encode(columns, []))
+
+
+def _put(s3: Any, bucket: str, key: str, body: bytes) -> None:
+    s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/octet-stream")
+
+
+def check(s3: Any, source: str, format_: str) -> None:
+    """Raise ValueError if there is nothing to read, or a file of no bytes, as an upload that failed leaves it."""
+    sizes = {item["Key"]: item["Size"] for item in list_visible(s3, source)}
+    if not sizes:
+        raise ValueError(f"{source} holds no files")
+    # Spark's JSON of no rows is of no bytes.
+    if format_ != "json" and (empty := [key for key, size in sizes.items() if not size]):
+        raise ValueError(
+            f"s3://{split_path(source)[0]}/{empty[0]} is empty, as no {format_} is: write it again or move it away"
+        )
+
+
+def why(spark: SparkSession, task: Task, error: Py4JJavaError | PySparkException) -> str:
+    """What Spark failed on, out of the chain of causes that it gives: the file, and what is wrong with it."""
+    causes, cause = [], getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    while cause is not None:
+        causes += [cause.getMessage().strip()] if cause.getMessage() else []
+        cause = cause.getCause()
+    last = causes[-1] if causes else str(error)
+    if "Traceback" in last:  # of a worker's Python; what we raise there says it all
+        return last.rpartition("\nValueError: ")[2]
+    if named := re.search(r"(?:reading file|footer for file:|CSV file:) (\S+?)\.?(?:\s|$)", "\n".join(causes)):
+        return _unreadable(named[1], task.source_format, last)
+    if task.source_format in ("csv", "json") and (found := misfit(spark, task)):
+        return _unreadable(found.file_path, task.source_format, f"--schema does not fit {found[CORRUPT]!r}")
+    return last
+
+
+def misfit(spark: SparkSession, task: Task) -> Row | None:
+    """The first record that the schema does not fit, with its file's path; Spark does not always name that."""
+    options = OPTIONS[task.source_format] | {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
+    table = spark.read.schema(f"{task.schema}, {CORRUPT} string").options(**options).format(task.source_format)
+    return table.load(task.source).select("_metadata.file_path", "*").where(f"{CORRUPT} IS NOT NULL").first()
+
+
+def publish(s3: Any, staged: str, target: str) -> int:
+    """Copy what is staged to the target and delete what that held besides; return how many objects there are."""
+    (bucket, prefix), folder = split_path(target), split_path(staged)[1]
+    copies = {item["Key"]: prefix + item["Key"].removeprefix(folder) for item in list_visible(s3, staged)}
+    for key, copy in copies.items():
+        s3.copy(CopySource={"Bucket": bucket, "Key": key}, Bucket=bucket, Key=copy)
+    kept = {*copies, *copies.values()}
+    for old in [item["Key"] for item in list_objects(s3, target) if item["Key"] not in kept]:
+        s3.delete_object(Bucket=bucket, Key=old)
+    return len(copies)
+
+
+def clear(s3: Any, path: str) -> None:
+    """Delete all that a folder holds."""
+    for item in list_objects(s3, path):
+        s3.delete_object(Bucket=split_path(path)[0], Key=item["Key"])
 
 
 def run(spark: SparkSession, s3: Any, task: Task) -> None:
-    """Convert the table; print its rows as one JSON line. Raises RuntimeError if another number of rows came out."""
-    table = read(spark, task.source, task.source_format, task.schema)
-    write(s3, table, task.target, task.target_format)
-    ddl = ", ".join(f"`{name}` {kind}" for name, kind in table.dtypes)
-    before, after = table.count(), read(spark, task.target, task.target_format, ddl).count()
-    if before != after:
-        raise RuntimeError(f"{task.target} has {after} rows of {before}: the source has changed, or it can't be read")
-    print(json.dumps({"rows": after, "columns": len(table.columns)}), flush=True)
+    """Convert the table; print its rows as one JSON line.
+
+    Raises ValueError, which names the file if it is one's fault, for what can't be read or written, and RuntimeError if
+    another number of rows came out. The target is then as it was.
+    """
+    check(s3, task.source, task.source_format)
+    staged = f"{task.target}{STAGED}"
+    clear(s3, staged)  # of a run that was killed
+    try:
+        table = read(spark, task.source, task.source_format, task.schema)
+        write(s3, table, staged, task.target_format)
+        before, after = table.count(), read(spark, staged, task.target_format, _ddl(table.dtypes)).count()
+        if before != after:
+            raise RuntimeError(f"{after} rows of {before} came out: {task.source} has changed meanwhile, run again")
+        files = publish(s3, staged, task.target)
+    except (Py4JJavaError, PySparkException) as error:
+        raise ValueError(why(spark, task, error)) from error
+    finally:
+        clear(s3, staged)
+    print(json.dumps({"rows": after, "columns": len(table.columns), "files": files}), flush=True)
 
 
 def parse_args(arguments: Sequence[str]) -> Task:

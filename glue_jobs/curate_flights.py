@@ -20,16 +20,8 @@ import boto3
 from pyspark.sql import Column, DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
-from glue_jobs.days import (
-    DAY_KEYS,
-    Seen,
-    changed_days,
-    check_one_file_a_day,
-    list_days,
-    load_state,
-    replace_days,
-    save_state,
-)
+from glue_jobs.days import DAY_KEYS, Seen, list_days, read_days
+from glue_jobs.watermark import changed_days, check_one_file_a_day, load_state, replace_days, save_state
 
 # Partition columns are read from the path (year=2013/month=01/day=05).
 RAW_SCHEMA = """event_id string, time_hour string, carrier string, flight int, tailnum string, origin string,
@@ -65,8 +57,8 @@ class Paths(NamedTuple):
 def transform(raw: DataFrame, weather: DataFrame, planes: DataFrame, airports: DataFrame, days: int = 1) -> DataFrame:
     """Return one curated row an event, with its day as zero-padded strings for the partition folders.
 
-    raw and weather have the columns of RAW_SCHEMA and WEATHER_SCHEMA, and `arrived` (timestamp). Of flights with one
-    event_id, and of weather of one origin and hour, the last to arrive wins.
+    raw and weather have the columns of RAW_SCHEMA and WEATHER_SCHEMA, and `arrived`, which orders them. Of flights with
+    one event_id, and of weather of one origin and hour, the last to arrive wins.
     Every flight is kept: what weather, planes or airports don't know of it is null. Rows are grouped by day
     and sorted, so that each day is written as one file with the same bytes every time. `days` is how many there are.
     """
@@ -121,12 +113,8 @@ def _one_row_a_key(table: DataFrame, *keys: str) -> DataFrame:
 
 
 def read_raw(spark: SparkSession, path: str, schema: str, days: Collection[str]) -> DataFrame:
-    """Read the raw objects of these days ("year=2013/month=01/day=05"), which exist, with the time each arrived."""
-    if not days:
-        return spark.createDataFrame([], f"{schema}, arrived timestamp")
-    folders = [f"{path}{day}/" for day in sorted(days)]
-    raw = spark.read.schema(schema).option("basePath", path).parquet(*folders)
-    return raw.withColumn("arrived", F.col("_metadata.file_modification_time"))
+    """Read the raw objects of these days, none or such as exist."""
+    return read_days(spark, path, schema, days) if days else spark.createDataFrame([], f"{schema}, arrived timestamp")
 
 
 def read_reference(spark: SparkSession, path: str, table: str, schema: str) -> DataFrame:

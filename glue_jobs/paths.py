@@ -1,5 +1,7 @@
-"""s3:// paths."""
+"""s3:// paths; `s3` is a boto3 client."""
 
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlparse
 
 
@@ -13,3 +15,19 @@ def overlap(source: str, target: str) -> bool:
     """Whether one of two folders is the other or lies in it: to replace one would take what is being read."""
     first, second = (f"{path.rstrip('/')}/" for path in (source, target))
     return first.startswith(second) or second.startswith(first)
+
+
+def list_objects(s3: Any, path: str) -> Iterator[dict[str, Any]]:
+    """Each object under a path, as S3 lists it."""
+    bucket, prefix = split_path(path)
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        yield from page.get("Contents", [])
+
+
+def list_visible(s3: Any, path: str) -> Iterator[dict[str, Any]]:
+    """Those that Spark and Athena read: no name below the path begins with . or _, and none is a folder's mark."""
+    prefix = split_path(path)[1]
+    for item in list_objects(s3, path):
+        names = item["Key"].removeprefix(prefix).split("/")
+        if names[-1] and not any(name.startswith((".", "_")) for name in names):
+            yield item

@@ -3,8 +3,8 @@
 An hour is counted once the latest scheduled departure seen is `late_hours` beyond its end: an event that arrives after
 that is in the lake but not in the count. An event that is sent twice counts once, a record without an id not at all.
 Each micro-batch writes its own folder of each day, so that a batch that Spark repeats after a failure replaces what it
-wrote the first time. A job that was killed has to be started again before its last day is compacted: the batch that it
-repeats would not find the folder to replace, and be there twice.
+wrote the first time. compact.py leaves the folders of batches that may be repeated. The target belongs to its
+checkpoint: who deletes one deletes both, or the stream is counted twice.
 """
 
 import argparse

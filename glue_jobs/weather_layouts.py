@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
+from glue_jobs.days import list_by_day, read_days
 from glue_jobs.paths import split_path
 
 PARTITION = ("year", "month", "day", "station")
@@ -36,8 +37,6 @@ WRITTEN = pa.schema(
 )
 
 _PUTS = 16  # at once
-# Names that begin with a dot or an underscore are hidden to Spark.
-_DAY_IN_KEY = re.compile(r"year=\d{4}/month=\d{2}/day=\d{2}(?=/[^/._][^/]*$)")
 
 
 class Options(NamedTuple):
@@ -51,21 +50,7 @@ class Options(NamedTuple):
 
 def recent_days(s3: Any, raw_path: str, since: datetime) -> set[str]:
     """The days ("year=2013/month=01/day=05") of which an object has arrived since then."""
-    bucket, prefix = split_path(raw_path)
-    days = set()
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            found = _DAY_IN_KEY.match(item["Key"], len(prefix))
-            if found and item["Size"] and item["LastModified"] >= since:
-                days.add(found[0])
-    return days
-
-
-def read_raw(spark: SparkSession, path: str, days: Collection[str]) -> DataFrame:
-    """Read the raw objects of these days with the time each arrived."""
-    folders = [f"{path}{day}/" for day in sorted(days)]
-    raw = spark.read.schema(RAW_SCHEMA).option("basePath", path).parquet(*folders)
-    return raw.withColumn("arrived", F.col("_metadata.file_modification_time"))
+    return {day for day, item in list_by_day(s3, raw_path) if item["LastModified"] >= since}
 
 
 def hours(raw: DataFrame) -> DataFrame:
@@ -93,7 +78,7 @@ def files(rows: Iterable[Row], layouts: Sequence[str]) -> Iterator[tuple[str, by
 
 def write(spark: SparkSession, s3: Any, options: Options, days: Collection[str]) -> tuple[int, set[str]]:
     """Write these days; return the number of objects and the stations they are of."""
-    rows = hours(read_raw(spark, options.raw, days)).rdd
+    rows = hours(read_days(spark, options.raw, RAW_SCHEMA, days)).rdd
 
     def put(file: tuple[str, bytes, str]) -> str:
         place, body, station = file

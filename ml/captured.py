@@ -18,7 +18,9 @@ from ml.requests import JSON_LINES, BadRequest, Row, parse
 
 # Why a line can't be read. Reasons go into reports and logs, where no request's text may: no error's message is one.
 NOT_JSON, NO_CAPTURE, NO_REQUEST = "line: not JSON", "line: not a captured record", "request: not JSON objects"
-# CustomAttributes of a request whose client knows that it lacks columns: what is missing there is no drift.
+# CustomAttributes of a request whose client knows that it lacks columns: what is missing there is no drift. SageMaker
+# captures them as a list with the whole header in it, as AWS's own example shows:
+# https://github.com/aws-samples/amazon-sagemaker-data-quality-monitor-custom-preprocessing
 INCOMPLETE = "incomplete"
 READERS = 10  # as many as a boto3 client keeps connections; captured objects are many and small
 SLACK = timedelta(hours=1)  # an object is named by when it was begun, its records by when each was answered

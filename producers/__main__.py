@@ -17,8 +17,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from command_line.deployment import add_deployment, stack_prefix, stack_region
 from producers import damage, deployment, disorder, flights, redrive
-from producers.console import add_deployment, reporter, stack_prefix, stack_region
+from producers.console import reporter
 from producers.kinesis import Progress, PutFailedError, Record, StreamProducer
 from producers.ledger import Ledger, acknowledged, unsent
 from producers.refused import RefusedEvents

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from botocore.exceptions import ClientError
+from command_line.deployment import outputs
 
 _OUTPUTS_OF = {"weather": "Weather", "flights": ""}  # what the outputs' names of each source begin with
 _POLL_SECONDS = 2
@@ -37,28 +37,14 @@ def find(cloudformation: Any, prefix: str) -> Target:
 
     Raises LookupError if a stack or an output is missing.
     """
-    lake = _outputs(cloudformation, f"{prefix}-data-lake", "RawBucketName", "QuarantineBucketName")
+    lake = outputs(cloudformation, f"{prefix}-data-lake", "RawBucketName", "QuarantineBucketName")
     names = {source: (f"{of}StreamName", f"{of}DeliveryStreamName") for source, of in _OUTPUTS_OF.items()}
-    streaming = _outputs(cloudformation, f"{prefix}-streaming", *(key for keys in names.values() for key in keys))
+    streaming = outputs(cloudformation, f"{prefix}-streaming", *(key for keys in names.values() for key in keys))
     return Target(
         streams={source: Stream(*(streaming[key] for key in keys)) for source, keys in names.items()},
         raw_bucket=lake["RawBucketName"],
         quarantine_bucket=lake["QuarantineBucketName"],
     )
-
-
-def _outputs(cloudformation: Any, stack: str, *keys: str) -> dict[str, str]:
-    try:
-        described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":
-            raise
-        raise LookupError(f"there is no stack {stack} in this account and region: deploy it first") from error
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
-    missing = [key for key in keys if key not in outputs]
-    if missing:
-        raise LookupError(f"the stack {stack} has no output {', '.join(missing)}: deploy it again")
-    return outputs
 
 
 def wait_until_read(

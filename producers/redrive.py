@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import boto3
 from botocore.exceptions import ClientError
 
+from command_line.deployment import add_deployment, stack_prefix, stack_region
 from producers import deployment, kept
-from producers.console import add_deployment, reporter, stack_prefix, stack_region
+from producers.console import reporter
 from producers.kinesis import MAX_RECORD_BYTES, Progress, Record, StreamProducer
 from producers.sources import SOURCES
 

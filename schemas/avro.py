@@ -1,31 +1,28 @@
 """Schema versions of events for the registry: Avro, by the columns of the raw tables and their day.
 
 A version, once registered, is never edited: schemas/registry/<event>/1.json, 2.json and so on are committed. A test
-holds the newest to the columns and the transform's contract, and each to the one before, as the registry will.
+holds the newest to the contract, and each to the one before, as the registry will.
 """
 
 import json
-from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas.flights import Column
+from contracts.events import CONTRACTS
+from schemas.flights import PARTITION_KEYS, raw_columns
 
 FOLDER = Path(__file__).parent / "registry"
-_TYPES = {"string": "string", "int": "int", "double": "double"}
 
 
-def record(name: str, columns: Sequence[Column], optional: Collection[str]) -> dict[str, Any]:
-    """An event as an Avro record; an optional field is null where it is unknown."""
-    fields: list[dict[str, Any]] = []
-    for column, glue_type in columns:
-        kind = _TYPES[glue_type]
-        fields.append(
-            {"name": column, "type": ["null", kind], "default": None}
-            if column in optional
-            else {"name": column, "type": kind}
-        )
-    return {"type": "record", "name": name, "namespace": "millrace", "fields": fields}
+def record(event: str) -> dict[str, Any]:
+    """An event's contract as an Avro record; an optional field is null where it is unknown."""
+    contract = CONTRACTS[event]
+    optional = {field.name for field in contract.fields if not field.required}
+    fields = [
+        {"name": name, "type": ["null", kind], "default": None} if name in optional else {"name": name, "type": kind}
+        for name, kind in [*raw_columns(contract), *PARTITION_KEYS]  # whose types have the same names in Avro
+    ]
+    return {"type": "record", "name": event, "namespace": "millrace", "fields": fields}
 
 
 def versions(event: str) -> list[str]:

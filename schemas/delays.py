@@ -1,8 +1,6 @@
 """Columns of the real-time job's metrics as (name, Glue type); a test holds the job's own table against them."""
 
-from schemas.flights import Column
-
-COLUMNS: list[Column] = [
+COLUMNS: list[tuple[str, str]] = [
     ("airport", "string"),
     ("window_start", "string"),
     ("flights", "bigint"),

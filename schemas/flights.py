@@ -1,44 +1,27 @@
 """Columns of the flight tables as (name, Glue type): what the stacks declare and the code must write.
 
-The transform Lambda and the Glue job are shipped without this module; unit tests hold both against it.
+Those of events are the contract's own. The Glue jobs are shipped without this module; unit tests hold them against it.
 """
+
+from contracts.events import FLIGHTS, WEATHER, Contract
 
 Column = tuple[str, str]
 
 PARTITION_KEYS: list[Column] = [("year", "int"), ("month", "int"), ("day", "int")]
 
-# An event less the partition keys: Glue refuses a table whose columns repeat them.
-RAW_COLUMNS: list[Column] = [
-    ("event_id", "string"),
-    ("time_hour", "string"),
-    ("carrier", "string"),
-    ("flight", "int"),
-    ("tailnum", "string"),
-    ("origin", "string"),
-    ("dest", "string"),
-    ("sched_dep_time", "int"),
-    ("dep_time", "int"),
-    ("dep_delay", "double"),
-    ("sched_arr_time", "int"),
-    ("arr_time", "int"),
-    ("arr_delay", "double"),
-    ("air_time", "double"),
-    ("distance", "double"),
-    ("hour", "int"),
-    ("minute", "int"),
-]
+_GLUE_TYPES: dict[type, str] = {str: "string", int: "int", float: "double"}
 
-WEATHER_COLUMNS: list[Column] = [
-    ("temp", "double"),
-    ("dewp", "double"),
-    ("humid", "double"),
-    ("wind_dir", "double"),
-    ("wind_speed", "double"),
-    ("wind_gust", "double"),
-    ("precip", "double"),
-    ("pressure", "double"),
-    ("visib", "double"),
-]
+
+def raw_columns(contract: Contract) -> list[Column]:
+    """An event's fields less the partition keys: Glue refuses a table whose columns repeat them."""
+    columns = [(field.name, _GLUE_TYPES[field.types[0]]) for field in contract.fields]
+    return [column for column in columns if column not in PARTITION_KEYS]
+
+
+RAW_COLUMNS = raw_columns(FLIGHTS)
+
+# What a flight is joined with: an hour's measures, without what it is an hour of.
+WEATHER_COLUMNS = [column for column in raw_columns(WEATHER) if column not in RAW_COLUMNS]
 
 PLANE_COLUMNS: list[Column] = [
     ("plane_year", "int"),
@@ -87,4 +70,11 @@ SEGMENT_COLUMNS: list[Column] = [
     ("late", "double"),
     ("cancelled", "double"),
     ("log_flights", "double"),
+]
+
+# What glue_jobs/match_duplicates.py writes: rows that mean the same have one cluster, the smallest of their ids.
+MATCH_COLUMNS: list[Column] = [
+    ("id", "string"),
+    ("name", "string"),
+    ("cluster", "string"),
 ]

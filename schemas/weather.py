@@ -1,21 +1,14 @@
-"""Columns of the weather table as (name, Glue type): what the stack declares and the code must write.
+"""Columns of the weather tables as (name, Glue type): what the stacks declare and the code must write.
 
-The transform Lambda is shipped without this module; a unit test holds it against this. Units are those of the source:
-degrees Fahrenheit, miles an hour, inches, millibars, miles.
+Units are those of the source: degrees Fahrenheit, miles an hour, inches, millibars, miles.
 """
 
-from schemas.flights import PARTITION_KEYS, WEATHER_COLUMNS, Column
+from contracts.events import WEATHER
+from schemas.flights import PARTITION_KEYS, raw_columns
 
 __all__ = ["PARTITION_KEYS", "RAW_COLUMNS", "STATION_COLUMNS"]
 
-# An event less the partition keys: Glue refuses a table whose columns repeat them.
-RAW_COLUMNS: list[Column] = [
-    ("event_id", "string"),
-    ("time_hour", "string"),
-    ("origin", "string"),
-    ("hour", "int"),
-    *WEATHER_COLUMNS,
-]
+RAW_COLUMNS = raw_columns(WEATHER)
 
 # By station, whose name is a partition key then.
-STATION_COLUMNS: list[Column] = [column for column in RAW_COLUMNS if column[0] != "origin"]
+STATION_COLUMNS = [column for column in RAW_COLUMNS if column[0] != "origin"]

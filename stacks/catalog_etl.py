@@ -5,10 +5,10 @@ Provisions  a Glue job and the workflow whose event trigger starts it when objec
             people, told of runs that fail; the curated table; an Athena workgroup with a first question saved in it.
 Inputs      a KMS key, the raw, curated and athena-results buckets, the catalogue database.
 Outputs     `table`, `job`, `workgroup`, `alerts`.
-Costs       a Glue run of two G.1X workers is about $0.02 a minute, and so is a sweep that finds nothing; Athena $5 a TB
-            scanned.
+Costs       a Glue run of two G.1X workers is about $0.015 a minute, and so is a sweep that finds nothing; Athena $5 a
+            TB scanned.
 Copy        this file, components/{alerts,base,dead_letters,findings,glue_job,layout,parquet_table,permissions,
-            role}.py, schemas and glue_jobs.
+            role}.py, contracts, schemas and glue_jobs.
 """
 
 from aws_cdk import CfnOutput, Duration
@@ -116,7 +116,7 @@ class CatalogEtl(Layer):
             self,
             "CurateFlights",
             script="curate_flights",
-            imports=["days", "paths"],
+            imports=["days", "paths", "watermark"],
             description="Raw flights, deduplicated and joined with weather, planes and airports, to curated",
             role=role,
             key=key,

@@ -8,10 +8,10 @@ Provisions  crawlers over raw and quarantine, which log changed schemas and appl
 Inputs      a KMS key, the raw, quarantine and curated buckets, the catalogue database, the tables of curated flights
             and raw weather, the name of the job that curates flights, a topic for people.
 Outputs     `by_date`, `by_station`, `workflow`.
-Costs       nothing without schedules. A crawl is billed for ten minutes at least, $0.07 a DPU; the job about $0.02 a
-            minute; an evaluation of two workers about $0.02 a minute. The registry is free.
+Costs       nothing without schedules. A crawl is billed for ten minutes at least, $0.07 a DPU; the job and an
+            evaluation of two workers about $0.015 a minute. The registry is free.
 Copy        this file, components/{base,crawler,data_preparation,data_quality,dead_letters,findings,glue_job,
-            layout,parquet_table,permissions,role}.py, schemas and glue_jobs.
+            layout,parquet_table,permissions,role}.py, contracts, schemas and glue_jobs.
 """
 
 from typing import Any, cast
@@ -225,7 +225,7 @@ class DataCatalog(Layer):
             self,
             "WeatherLayouts",
             script="weather_layouts",
-            imports=["paths"],
+            imports=["days", "paths"],
             description="Hourly weather of each station and day, by date first and by station first",
             role=role,
             key=key,
@@ -342,7 +342,11 @@ class DataCatalog(Layer):
                 "Tells people of rules of data quality that a table breaks",
                 "aws.glue-dataquality",
                 "Data Quality Evaluation Results Available",
-                {"rulesetNames": [each.ruleset.ref for each in rulesets], "state": ["FAILED"]},
+                {
+                    "rulesetNames": [each.ruleset.ref for each in rulesets],
+                    # AWS's example of a broken rule has the one, of a threshold the other; either is enough.
+                    "$or": [{"state": [{"anything-but": "SUCCEEDED"}]}, {"score": [{"numeric": ["<", 1]}]}],
+                },
             ),
         }
         for construct_id, (description, source, kind, detail) in told.items():

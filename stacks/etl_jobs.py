@@ -2,12 +2,12 @@
 
 Provisions  Glue jobs, started by hand or by the schedules that are set: feature_table, prepare, convert_format,
             kmeans_segment, match_duplicates, compact; the streaming job streaming_window, which is not started; the
-            tables of features, segments and hourly counts. docs/etl.md says what each is for.
+            tables of features, segments, duplicates and hourly counts. docs/etl.md says what each is for.
 Inputs      a KMS key, the raw, curated and features buckets, the catalogue database, the stream of flights.
-Outputs     `features_table`, `segments_table`, `hourly_table`, and the name of each job.
-Costs       nothing idle; a run of two G.1X workers is about $0.02 a minute; the streaming job, once started, $21 a day.
-Copy        this file, components/{base,findings,glue_job,layout,parquet_table,permissions,role}.py, schemas
-            and glue_jobs.
+Outputs     `features_table`, `segments_table`, `duplicates_table`, `hourly_table`, and the name of each job.
+Costs       nothing idle; a run of two G.1X workers is $0.015 a minute; the streaming job, once started, $21 a day.
+Copy        this file, components/{base,findings,glue_job,layout,parquet_table,permissions,role}.py,
+            contracts, schemas and glue_jobs.
 """
 
 from collections.abc import Mapping
@@ -24,13 +24,14 @@ from pydantic import Field
 from components.base import Deployment, Layer, Options
 from components.glue_job import GlueJob, GlueStreamingJob, JobEncryption, start_every
 from components.parquet_table import DayPartitionedTable, ParquetTable
-from components.permissions import allow, read_objects, replace_objects
+from components.permissions import allow, list_objects, read_objects, read_stream, replace_objects
 from components.role import ServiceRole
 from schemas import flights
 
 FLIGHTS, REFERENCE, STATE = "flights/", "reference/", "_state/"
 TRAINING, CONVERTED = "training/", "converted/"  # of the features bucket
 SEGMENTS, MATCHES, HOURLY = "segments/", "matches/", "hourly/"  # of the curated bucket
+AIRPORTS = "airports/"  # of reference and of matches
 CHECKPOINT = "_checkpoints/hourly/"
 AVRO_AND_XML = "fastavro==1.13.1,defusedxml==0.7.1"
 
@@ -81,8 +82,8 @@ class EtlJobs(Layer):
         feature_table = self._feature_table(curated, features)
         self._prepare(raw, curated, features)
         self._convert_format(raw, curated, features)
-        self._segment(curated, database)
-        self._match(raw, curated, database)
+        self._segment(curated)
+        self._match(raw, curated)
         compact = self._compact(curated)
         self._count_by_hour(curated, stream)
         for construct_id, hours, job in (
@@ -130,6 +131,16 @@ class EtlJobs(Layer):
             columns=flights.SEGMENT_COLUMNS,
             description="Airports, aircraft or carriers in segments of like delays",
         )
+        self.duplicates_table = ParquetTable(
+            self,
+            "DuplicatesTable",
+            database=database,
+            bucket=curated,
+            prefix=f"{MATCHES}{AIRPORTS}",
+            table_name="airport_duplicates",
+            columns=flights.MATCH_COLUMNS,
+            description="Airports that are in the reference table twice, under names written differently",
+        )
 
     def _feature_table(self, curated: s3.IBucket, features: s3.IBucket) -> GlueJob:
         role = ServiceRole(self, "FeatureTableRole", "glue")
@@ -140,12 +151,12 @@ class EtlJobs(Layer):
             "feature_table",
             role,
             "What was known of each flight's aircraft, route and hour before it was to depart, by day",
-            ["days", "paths"],
+            ["days", "paths", "watermark"],
             {
                 "curated_path": curated.s3_url_for_object(FLIGHTS),
                 "features_path": features.s3_url_for_object(FLIGHTS),
-                # Another window is another table: every day is computed again.
-                "state_path": features.s3_url_for_object(f"{STATE}feature_table_{days}_days.json"),
+                # Another window is another table: every day is computed again. So is another formula: count it up.
+                "state_path": features.s3_url_for_object(f"{STATE}feature_table_2_{days}_days.json"),
                 "window_days": str(days),
             },
         )
@@ -164,7 +175,7 @@ class EtlJobs(Layer):
                 "source_path": curated.s3_url_for_object(FLIGHTS),
                 "target_path": features.s3_url_for_object(TRAINING),
                 "format": "csv",
-                "flow": self.to_json_string(training_flow(raw.s3_url_for_object(f"{REFERENCE}airports/"))),
+                "flow": self.to_json_string(training_flow(raw.s3_url_for_object(f"{REFERENCE}{AIRPORTS}"))),
             },
         )
 
@@ -177,7 +188,7 @@ class EtlJobs(Layer):
             "convert_format",
             role,
             "A flat table in CSV, JSON, Avro, Parquet, ORC or XML becomes any other of them",
-            ["paths"],
+            ["codecs", "paths"],
             {
                 "source_path": curated.s3_url_for_object(FLIGHTS),
                 "source_format": "parquet",
@@ -187,7 +198,7 @@ class EtlJobs(Layer):
             },
         )
 
-    def _segment(self, curated: s3.IBucket, database: glue.IDatabase) -> GlueJob:
+    def _segment(self, curated: s3.IBucket) -> GlueJob:
         role = ServiceRole(self, "KmeansSegmentRole", "glue")
         read_objects(role, curated, FLIGHTS)
         replace_objects(role, curated, SEGMENTS)
@@ -195,10 +206,10 @@ class EtlJobs(Layer):
             "kmeans_segment",
             role,
             "Airports, aircraft or carriers in segments of like delays",
-            self._sinks(role, database),
+            self._sinks(role, self.segments_table),
             {
                 "curated_path": curated.s3_url_for_object(FLIGHTS),
-                "target": f"catalog://{database.database_name}/{self.segments_table.table_name}",
+                "target": _catalogued(self.segments_table),
                 "subject": "dest",
                 "segments": "0",
                 "least_flights": "100",
@@ -206,7 +217,7 @@ class EtlJobs(Layer):
             },
         )
 
-    def _match(self, raw: s3.IBucket, curated: s3.IBucket, database: glue.IDatabase) -> GlueJob:
+    def _match(self, raw: s3.IBucket, curated: s3.IBucket) -> GlueJob:
         role = ServiceRole(self, "MatchDuplicatesRole", "glue")
         read_objects(role, raw, REFERENCE)
         replace_objects(role, curated, MATCHES)
@@ -214,10 +225,10 @@ class EtlJobs(Layer):
             "match_duplicates",
             role,
             "Rows of a reference table that mean the same under names written differently",
-            self._sinks(role, database),
+            self._sinks(role, self.duplicates_table),
             {
-                "source_path": raw.s3_url_for_object(f"{REFERENCE}airports/"),
-                "target": curated.s3_url_for_object(f"{MATCHES}airports/"),
+                "source_path": raw.s3_url_for_object(f"{REFERENCE}{AIRPORTS}"),
+                "target": _catalogued(self.duplicates_table),
                 "id": "faa",
                 "name": "name",
                 "threshold": "0.85",
@@ -227,22 +238,23 @@ class EtlJobs(Layer):
     def _compact(self, curated: s3.IBucket) -> GlueJob:
         role = ServiceRole(self, "CompactRole", "glue")
         replace_objects(role, curated, HOURLY)
+        list_objects(role, curated, f"{CHECKPOINT}commits/")
         return self._job(
             "compact",
             role,
             "The small Parquet files of each day become one, where nobody has written for some hours",
-            ["paths"],
-            {"paths": curated.s3_url_for_object(HOURLY), "idle_hours": str(self.options.idle_hours)},
+            ["days", "paths"],
+            {
+                "path": curated.s3_url_for_object(HOURLY),
+                "checkpoint_path": curated.s3_url_for_object(CHECKPOINT),
+                "idle_hours": str(self.options.idle_hours),
+            },
         )
 
     def _count_by_hour(self, curated: s3.IBucket, stream: kinesis.IStream) -> None:
         role = ServiceRole(self, "StreamingWindowRole", "glue")
         replace_objects(role, curated, HOURLY, CHECKPOINT)
-        allow(
-            role,
-            ["kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"],
-            stream.stream_arn,
-        )
+        read_stream(role, stream)
         job = GlueStreamingJob(
             self,
             "StreamingWindow",
@@ -283,20 +295,19 @@ class EtlJobs(Layer):
         CfnOutput(self, f"{name}JobName", value=job.job_name)
         return job
 
-    def _sinks(self, role: ServiceRole, database: glue.IDatabase) -> list[str]:
-        """Let a job write to tables of the catalogue, and to a database if there is one; returns the modules for it."""
+    def _sinks(self, role: ServiceRole, table: ParquetTable) -> list[str]:
+        """Let a job find its table of the catalogue, and a database if there is one; returns the modules for it."""
         catalogue = f"arn:{Aws.PARTITION}:glue:{Aws.REGION}:{Aws.ACCOUNT_ID}"
-        table = self.segments_table.table_name
-        name = database.database_name
-        allow(
-            role,
-            ["glue:GetTable"],
-            *(f"{catalogue}:{each}" for each in ("catalog", f"database/{name}", f"table/{name}/{table}")),
-        )
+        allow(role, ["glue:GetTable"], f"{catalogue}:catalog", table.database.database_arn, table.table_arn)
         if jdbc := self.options.jdbc:
             allow(role, ["glue:GetConnection"], f"{catalogue}:catalog", f"{catalogue}:connection/{jdbc.connection}")
             allow(role, ["secretsmanager:GetSecretValue"], jdbc.secret_arn)
         return ["sinks", "jdbc"] if jdbc else ["sinks"]
+
+
+def _catalogued(table: ParquetTable) -> str:
+    """A table as a target of glue_jobs/sinks.py."""
+    return f"catalog://{table.database.database_name}/{table.table_name}"
 
 
 def training_flow(airports: str) -> list[dict[str, Any]]:

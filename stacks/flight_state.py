@@ -7,8 +7,8 @@ Outputs     `table`, `function`.
 Costs       idle $0.30 a month for three alarms. In use $1.25 a million events (two write units each, in transactions),
             $1.50 a month for the function's five metrics, $0.45 a month for a gigabyte stored with its recovery
             (2 million flights), and Lambda by use.
-Copy        this file, components/{alerts,base,dead_letters,findings,flights_table,function,log_group,permissions,
-            role,stream_consumer}.py, lambda/flight_state and build/vendored/flight_state.
+Copy        this file, components/{alerts,base,dead_letters,expiring_table,findings,function,log_group,permissions,
+            role,stream_consumer}.py, contracts, lambda/flight_state and build/vendored/flight_state.
 """
 
 from aws_cdk import CfnOutput, Duration
@@ -21,7 +21,7 @@ from pydantic import Field
 
 from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
-from components.flights_table import FlightsTable
+from components.expiring_table import ExpiringTable
 from components.function import Function
 from components.permissions import allow
 from components.stream_consumer import StreamConsumer
@@ -58,12 +58,13 @@ class FlightState(Layer):
         quarantine: s3.IBucket,
     ) -> None:
         super().__init__(scope, construct_id, deployment, "Millrace: the state of every flight, as events come")
-        self.table = FlightsTable(self, "Flights", deployment, key=key)
+        self.table = ExpiringTable(self, "Flights", deployment, key=key, item_key="event_id")
         self.function = Function(
             self,
             "Update",
             deployment,
             folder="flight_state",
+            shared=["contracts"],
             key=key,
             failures_reach="the quarantine bucket, by its event source mapping",
             description="Writes what flight events say of their flights, unless something newer is known",

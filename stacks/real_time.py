@@ -4,44 +4,46 @@
                             -> delays stream: one-minute windows and their anomaly scores, also for delay_delivery.py
                                   -> Lambda -> topic for people and queues, figures in CloudWatch
 
-Provisions  a Managed Flink application and the build of its package; the two streams that it writes; a Lambda function
-            that reads the delays, with a queue for what it can't; an encrypted topic and an alarm.
+Provisions  a Managed Flink application and the build of its package; a consumer of the flights for it, if it reads
+            beside others; the two streams that it writes; a Lambda function that reads the delays, with a queue for
+            what it can't and a DynamoDB table of what people were told; an encrypted topic and an alarm.
 Inputs      a KMS key, the flights stream, a bucket for the package, the raw bucket with the airports' names.
 Outputs     `delays`, `departures`, `application`, `alerts`.
 Costs       each stream's shard $0.36 a day; the alarm $0.10 a month. CloudFormation does not start the application:
             `make flink-start` does, and then it costs $0.11 an hour for each KPU and for one more, $5 a day with one;
-            `make flink-stop` ends that. While it runs, CloudWatch's figures cost $0.90 a month and airport.
-Copy        this file, components/{alerts,aws_build,base,dead_letters,findings,flink_package,function,log_group,
-            permissions,role,stream,stream_consumer}.py, flink_jobs/delays, lambda/custom_resources and
-            lambda/delays_postprocess.
+            `make flink-stop` ends that. While it runs, CloudWatch's figures cost $0.90 a month and airport. The table
+            costs $1.25 a million anomalies. Fan-out: $0.05 a GB of an on-demand flights stream instead of $0.04; of a
+            provisioned one $0.013 a GB and, whether the job runs or not, $0.36 a day and shard.
+Copy        this file, components/{alerts,aws_build,base,dead_letters,expiring_table,findings,flink_application,
+            flink_package,function,log_group,permissions,role,stream,stream_consumer}.py, flink_jobs/delays, contracts,
+            lambda/custom_resources, lambda/delays_postprocess and build/vendored/delays_postprocess.
 """
 
 import math
 from typing import Annotated, Literal
 
-from aws_cdk import ArnFormat, Aws, CfnOutput, Duration
+from aws_cdk import Aws, CfnOutput, Duration
 from aws_cdk import aws_kinesis as kinesis
-from aws_cdk import aws_kinesisanalyticsv2 as flink
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from constructs import Construct
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
+from components.expiring_table import ExpiringTable
 from components.findings import explain
-from components.flink_package import CONNECTOR, ENTRY, MODULES, FlinkPackage
+from components.flink_application import FlinkApplication
+from components.flink_package import FlinkPackage
 from components.function import Function
-from components.log_group import LogGroup
-from components.permissions import allow, allow_any_of, read_objects, use_key
+from components.permissions import allow, read_objects
 from components.role import ServiceRole
 from components.stream import DataStream
 from components.stream_consumer import StreamConsumer
 
-RUNTIME = "FLINK-2_2"
+METRIC_NAMESPACE = "Millrace/Delays"
 PACKAGES_PREFIX = "packages/flink/"
 AIRPORTS_PREFIX = "reference/airports/"  # in the raw bucket, where the producer puts the tables of reference
 
@@ -58,7 +60,13 @@ class RealTimeOptions(Options):
     parallelism: int = Field(1, ge=1, le=256, description="tasks of the Flink job that run at once")
     parallelism_per_kpu: int = Field(1, ge=1, le=8, description="of them, how many share a KPU (1 vCPU, 4 GB)")
     auto_scaling: bool = Field(True, description="let the service raise the parallelism when processors are busy")
-    start_at: Literal["LATEST", "TRIM_HORIZON"] = Field("LATEST", description="where a job without a snapshot starts")
+    reader: Literal["polling", "fan-out"] = Field(
+        "polling",
+        description="how the job reads the flights: in turns with a shard's other readers, or with 2 MB/s of its own",
+    )
+    start_at: Literal["LATEST", "TRIM_HORIZON"] | AwareDatetime = Field(
+        "LATEST", description="where a job without a snapshot starts: also at a time as 2026-11-28T15:45:00Z"
+    )
     lateness_seconds: int = Field(
         60,
         ge=0,
@@ -71,6 +79,12 @@ class RealTimeOptions(Options):
     anomaly_score: float = Field(1.5, gt=0, description="score from which people are told; about 1 is usual")
     seed: int = Field(2013, ge=0, description="of the random cuts")
     alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of an anomaly")
+    told_days: int = Field(
+        1,
+        ge=1,
+        le=365,
+        description="days in which people are told once of an airport's minute; the stream has it for one",
+    )
     alert_queues: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}$")], ...] = (
         Field(
             (), description="ARNs of queues that get anomalies as JSON; policy and key of each must let the topic send"
@@ -84,6 +98,14 @@ class RealTimeOptions(Options):
     def kpus(self) -> int:
         """KPUs billed while the job runs: one orchestrates (https://aws.amazon.com/managed-service-apache-flink/pricing)."""
         return math.ceil(self.parallelism / self.parallelism_per_kpu) + 1
+
+    @property
+    def start(self) -> dict[str, str]:
+        """`start_at` as the source's connector reads it."""
+        if isinstance(self.start_at, str):
+            return {"source.init.position": self.start_at}
+        at = self.start_at.isoformat(timespec="milliseconds")
+        return {"source.init.position": "AT_TIMESTAMP", "source.init.timestamp": at}
 
     @property
     def job(self) -> dict[str, str]:
@@ -118,121 +140,71 @@ class RealTime(Layer):
             DataStream(self, name, deployment, key=key, mode=options.mode, shards=shards)
             for name, shards in (("Departures", options.departures_shards), ("Delays", options.shards))
         )
-        package = FlinkPackage(
-            self,
-            "Package",
-            deployment,
-            folder="flink_jobs/delays",
-            key=key,
-            bucket=packages,
-            prefix=PACKAGES_PREFIX,
-            connector_sha256=options.connector_sha256,
-        )
-        self.application = self._application(options, key, stream, packages, package)
+        self.application = self._job(options, key, stream, packages)
         self.alerts = Alerts(self, "DelayAlerts", key=key, email=options.alert_email)
         for number, queue in enumerate(options.alert_queues):
             self._subscribe(f"AlertQueue{number}", queue)
-        self._postprocess(key, raw)
+        self._postprocess(options, key, raw)
         CfnOutput(self, "FlinkApplicationName", value=self.application.ref)
         CfnOutput(self, "DeparturesStreamName", value=self.departures.stream_name)
         CfnOutput(self, "DelaysStreamName", value=self.delays.stream_name)
         CfnOutput(self, "DelayAlertTopicArn", value=self.alerts.topic_arn)
 
-    def _application(
-        self,
-        options: RealTimeOptions,
-        key: kms.IKey,
-        source: kinesis.IStream,
-        packages: s3.IBucket,
-        package: FlinkPackage,
-    ) -> flink.CfnApplication:
-        log_group = LogGroup(self, "JobLogs", self.deployment, key=key)
-        log_stream = logs.LogStream(self, "JobLog", log_group=log_group, removal_policy=self.deployment.removal_policy)
-        role = self._role(key, source, packages, log_group)
-        part = flink.CfnApplication
-        code = part.S3ContentLocationProperty(bucket_arn=packages.bucket_arn, file_key=package.key_in_bucket)
-        application = flink.CfnApplication(
+    def _job(
+        self, options: RealTimeOptions, key: kms.IKey, flights: kinesis.IStream, packages: s3.IBucket
+    ) -> FlinkApplication:
+        package = FlinkPackage(
             self,
-            "Application",
-            application_description=f"Flights checked, delays scored; bills {options.kpus} KPUs while it runs",
-            runtime_environment=RUNTIME,
-            service_execution_role=role.role_arn,
-            application_configuration=part.ApplicationConfigurationProperty(
-                application_code_configuration=part.ApplicationCodeConfigurationProperty(
-                    code_content=part.CodeContentProperty(s3_content_location=code), code_content_type="ZIPFILE"
-                ),
-                application_snapshot_configuration=part.ApplicationSnapshotConfigurationProperty(
-                    snapshots_enabled=True
-                ),
-                environment_properties=part.EnvironmentPropertiesProperty(
-                    property_groups=[
-                        part.PropertyGroupProperty(property_group_id=group, property_map=entries)
-                        for group, entries in self._properties(options, source).items()
-                    ]
-                ),
-                flink_application_configuration=_flink_settings(options),
-            ),
+            "Package",
+            self.deployment,
+            folder="flink_jobs/delays",
+            shared=["contracts"],
+            key=key,
+            bucket=packages,
+            prefix=PACKAGES_PREFIX,
+            connector_sha256=options.connector_sha256,
         )
-        application.node.add_dependency(role, package)
-        flink.CfnApplicationCloudWatchLoggingOption(
-            self,
-            "JobLogging",
-            application_name=application.ref,
-            cloud_watch_logging_option=flink.CfnApplicationCloudWatchLoggingOption.CloudWatchLoggingOptionProperty(
-                log_stream_arn=self.format_arn(
-                    service="logs",
-                    resource="log-group",
-                    resource_name=f"{log_group.log_group_name}:log-stream:{log_stream.log_stream_name}",
-                    arn_format=ArnFormat.COLON_RESOURCE_NAME,
-                )
-            ),
-        )
-        return application
-
-    def _properties(self, options: RealTimeOptions, source: kinesis.IStream) -> dict[str, dict[str, str]]:
-        """The property groups: where the package's parts are, the options of the job's tables, and its own."""
-        kinesis = {"connector": "kinesis", "aws.region": Aws.REGION}
-        # Five reads a second of a shard are for all of its readers, and the connector takes four of an empty one.
-        # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
-        pause = {"source.reader.empty-records-fetch-interval": "1 s"}
-        reads = {"source.init.position": options.start_at, "format": "raw", **pause}
-        return {
-            "kinesis.analytics.flink.run.options": {"python": ENTRY, "jarfile": CONNECTOR, "pyFiles": MODULES},
-            "source": {**kinesis, "stream.arn": source.stream_arn, **reads},
-            "departures": {**kinesis, "stream.arn": self.departures.stream_arn, "format": "json"},
-            "metrics": {**kinesis, "stream.arn": self.delays.stream_arn, "format": "json"},
+        role = ServiceRole(self, "JobRole", "kinesisanalytics")
+        properties = {
+            "source": self._source(options, role, flights),
+            "departures": _sink(role, self.departures),
+            "metrics": _sink(role, self.delays),
             # Counted in CloudWatch by reason; the transform of the streaming stack keeps them in quarantine.
             "rejected": {"connector": "blackhole"},
             "job": options.job,
         }
+        return FlinkApplication(
+            self,
+            "Application",
+            self.deployment,
+            package=package,
+            role=role,
+            key=key,
+            description=f"Flights checked, delays scored; bills {options.kpus} KPUs while it runs",
+            properties=properties,
+            parallelism=options.parallelism,
+            parallelism_per_kpu=options.parallelism_per_kpu,
+            auto_scaling=options.auto_scaling,
+        )
 
-    def _role(self, key: kms.IKey, source: kinesis.IStream, packages: s3.IBucket, log_group: LogGroup) -> ServiceRole:
-        """What the connector asks of Kinesis, and the service of S3 and CloudWatch Logs.
+    def _source(self, options: RealTimeOptions, role: ServiceRole, stream: kinesis.IStream) -> dict[str, str]:
+        """The options of a table that reads `stream`; the role may do what its connector calls then.
 
-        https://docs.aws.amazon.com/managed-flink/latest/java/get-started-exercise.html
+        https://nightlies.apache.org/flink/flink-docs-release-2.2/docs/connectors/datastream/kinesis
         """
-        role = ServiceRole(self, "JobRole", "kinesisanalytics")
-        reads = ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords"]
-        allow(role, [*reads, "kinesis:GetShardIterator", "kinesis:ListShards"], source.stream_arn)
-        allow(
-            role,
-            ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:PutRecords"],
-            self.departures.stream_arn,
-            self.delays.stream_arn,
-        )
-        read_objects(role, packages, PACKAGES_PREFIX)
-        use_key(role, key)
-        allow(role, ["logs:DescribeLogStreams", "logs:PutLogEvents"], log_group.log_group_arn)
-        allow_any_of(
-            role,
-            "the service looks its group up among the account's",
-            ["logs:DescribeLogGroups"],
-            self.format_arn(
-                service="logs", resource="log-group", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
-            ),
-            finding=r".*:log-group:\*",
-        )
-        return role
+        allow(role, ["kinesis:DescribeStreamSummary", "kinesis:ListShards"], stream.stream_arn)
+        table = {**_table(stream), "format": "raw", **options.start}
+        if options.reader == "polling":
+            allow(role, ["kinesis:GetRecords", "kinesis:GetShardIterator"], stream.stream_arn)
+            # Five reads a second of a shard are for all of its readers, and the connector takes four of an empty one.
+            # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
+            return {**table, "source.reader.empty-records-fetch-interval": "1 s"}
+        # The stack's, since a job with its own would have to be allowed to delete it, and leave it behind in a crash.
+        name = f"{self.deployment.prefix}-delays"
+        consumer = kinesis.StreamConsumer(self, "FlightsReader", stream=stream, stream_consumer_name=name)
+        allow(role, ["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"], consumer.stream_consumer_arn)
+        consumer_options = {"source.efo.consumer.name": name, "source.efo.lifecycle": "SELF_MANAGED"}
+        return {**table, "source.reader.type": "EFO", **consumer_options}
 
     def _subscribe(self, construct_id: str, queue_arn: str) -> None:
         subscription = sns.Subscription(
@@ -243,7 +215,8 @@ class RealTime(Layer):
             subscription, "SNSRedrivePolicy", "SNS tries for 23 days to reach a queue, longer than one keeps anything"
         )
 
-    def _postprocess(self, key: kms.IKey, raw: s3.IBucket) -> None:
+    def _postprocess(self, options: RealTimeOptions, key: kms.IKey, raw: s3.IBucket) -> None:
+        told = ExpiringTable(self, "Told", self.deployment, key=key, item_key="id")
         postprocess = Function(
             self,
             "Postprocess",
@@ -252,15 +225,22 @@ class RealTime(Layer):
             key=key,
             failures_reach="a queue, by its event source mapping",
             description="Publishes the anomalies among the delays, and figures of every airport",
+            timeout=Duration.minutes(1),
             environment={
                 "TOPIC_ARN": self.alerts.topic_arn,
+                "TOLD_TABLE_NAME": told.table_name,
+                "TOLD_DAYS": str(options.told_days),
                 "REFERENCE_BUCKET": raw.bucket_name,
                 "AIRPORTS_PREFIX": AIRPORTS_PREFIX,
                 "DEPLOYMENT": self.deployment.prefix,
+                "POWERTOOLS_SERVICE_NAME": self.node.id,
+                "POWERTOOLS_METRICS_NAMESPACE": METRIC_NAMESPACE,
             },
         )
         read_objects(postprocess.permissions, raw, AIRPORTS_PREFIX)
         allow(postprocess.permissions, ["sns:Publish"], self.alerts.topic_arn)
+        writes = ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        allow(postprocess.permissions, writes, told.table_arn)
         mapping = StreamConsumer(
             self,
             "DelaysRead",
@@ -270,7 +250,7 @@ class RealTime(Layer):
             failures=DeadLetters(self, "UnreadDelays", self.deployment, key=key),
             batch_size=100,
             window=Duration.seconds(5),
-            retry_attempts=3,
+            retry_attempts=10,
             max_age=Duration.hours(1),
         )
         self.alerts.alarm(
@@ -280,22 +260,11 @@ class RealTime(Layer):
         )
 
 
-def _flink_settings(options: RealTimeOptions) -> flink.CfnApplication.FlinkApplicationConfigurationProperty:
-    part = flink.CfnApplication
-    return part.FlinkApplicationConfigurationProperty(
-        checkpoint_configuration=part.CheckpointConfigurationProperty(
-            configuration_type="CUSTOM",
-            checkpointing_enabled=True,
-            checkpoint_interval=60_000,
-            min_pause_between_checkpoints=5_000,
-        ),
-        monitoring_configuration=part.MonitoringConfigurationProperty(
-            configuration_type="CUSTOM", log_level="INFO", metrics_level="TASK"
-        ),
-        parallelism_configuration=part.ParallelismConfigurationProperty(
-            configuration_type="CUSTOM",
-            parallelism=options.parallelism,
-            parallelism_per_kpu=options.parallelism_per_kpu,
-            auto_scaling_enabled=options.auto_scaling,
-        ),
-    )
+def _sink(role: ServiceRole, stream: kinesis.IStream) -> dict[str, str]:
+    """The options of a table that writes lines of JSON to `stream`, which the role may."""
+    allow(role, ["kinesis:PutRecords"], stream.stream_arn)
+    return {**_table(stream), "format": "json"}
+
+
+def _table(stream: kinesis.IStream) -> dict[str, str]:
+    return {"connector": "kinesis", "aws.region": Aws.REGION, "stream.arn": stream.stream_arn}

@@ -7,7 +7,7 @@ Inputs      a KMS key, the ML image, a VPC (real-time only), the models and capt
 Outputs     `endpoint_name`, `predict`, `deploy`, `failed_roll_outs`.
 Parameter   ModelPackageArn: the model that serves; by default the image's baseline, the base rate. CloudFormation
             alone writes the endpoint: a later `cdk deploy` keeps the parameter, and a roll-out that fails rolls back.
-Costs       serverless: nothing idle, $0.00004 a second and 2 GB in use; real-time: two ml.c7i.large $4.30 a day.
+Costs       serverless: nothing idle, $0.00004 a second and 2 GB in use; real-time: two ml.c7i.large $5.10 a day.
 Copy        this file, components/{base,dead_letters,endpoint,findings,function,log_group,permissions,role,
             sagemaker_role}.py, lambda/predict and lambda/deploy_model.
 """

@@ -9,8 +9,8 @@ Inputs      a KMS key, a stream of departures as flink_jobs/delays writes them, 
 Outputs     `table`, `function`.
 Costs       idle $0.20 a month for two alarms. In use $0.63 a million flights for the table, the endpoint's time (about
             0.1 s a hundred flights) and Lambda's.
-Copy        this file, components/{alerts,base,dead_letters,findings,flights_table,function,log_group,permissions,
-            role,stream_consumer}.py and lambda/stream_scorer.
+Copy        this file, components/{alerts,base,dead_letters,expiring_table,findings,function,log_group,permissions,
+            role,stream_consumer}.py, lambda/stream_scorer and build/vendored/stream_scorer.
 """
 
 from aws_cdk import Aws, CfnOutput, Duration
@@ -22,10 +22,12 @@ from pydantic import Field
 from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
-from components.flights_table import FlightsTable
+from components.expiring_table import ExpiringTable
 from components.function import Function
 from components.permissions import allow
 from components.stream_consumer import StreamConsumer
+
+TIMEOUT = Duration.minutes(3)  # the function may wait for the endpoint twice, 70 seconds each
 
 
 class StreamScoringOptions(Options):
@@ -55,7 +57,7 @@ class StreamScoring(Layer):
         endpoint_name: str,
     ) -> None:
         super().__init__(scope, construct_id, deployment, "Millrace: flights scored as they come")
-        self.table = FlightsTable(self, "Scores", deployment, key=key)
+        self.table = ExpiringTable(self, "Scores", deployment, key=key, item_key="event_id")
         self.function = Function(
             self,
             "Score",
@@ -64,11 +66,12 @@ class StreamScoring(Layer):
             key=key,
             failures_reach="a queue, by its event source mapping",
             description="Asks the endpoint about each flight and keeps what it answers",
-            timeout=Duration.minutes(1),
+            timeout=TIMEOUT,
             environment={
                 "ENDPOINT_NAME": endpoint_name,
                 "TABLE_NAME": self.table.table_name,
                 "KEEP_DAYS": str(options.keep_days),
+                "POWERTOOLS_SERVICE_NAME": construct_id,
             },
         )
         allow(self.function.permissions, ["dynamodb:BatchWriteItem"], self.table.table_arn)

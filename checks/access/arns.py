@@ -29,6 +29,7 @@ FORMS = {
     "AWS::IAM::User": "arn:{partition}:iam::{account}:user{path}{name}",
     "AWS::KMS::Key": _regional("kms", "key/{name}"),
     "AWS::Kinesis::Stream": _regional("kinesis", "stream/{name}"),
+    "AWS::Kinesis::StreamConsumer": "{stream}/consumer/{name}:…",
     "AWS::KinesisFirehose::DeliveryStream": _regional("firehose", "deliverystream/{name}"),
     "AWS::Lambda::Alias": _regional("lambda", "function:{function}:{name}"),
     "AWS::Lambda::Function": _regional("lambda", "function:{name}"),
@@ -61,6 +62,7 @@ NAMES = {
     "AWS::IAM::Role": "RoleName",
     "AWS::IAM::User": "UserName",
     "AWS::Kinesis::Stream": "Name",
+    "AWS::Kinesis::StreamConsumer": "ConsumerName",
     "AWS::KinesisFirehose::DeliveryStream": "DeliveryStreamName",
     "AWS::Lambda::Alias": "Name",
     "AWS::Lambda::Function": "FunctionName",
@@ -77,6 +79,7 @@ NAMES = {
 # Ref gives the ARN of these, the name of the others.
 ARN_AS_REF = {
     "AWS::IAM::ManagedPolicy",
+    "AWS::Kinesis::StreamConsumer",
     "AWS::Lambda::Alias",
     "AWS::Lambda::Version",
     "AWS::SNS::Topic",

@@ -77,6 +77,7 @@ KINDS = (
             delete="DeleteStream DecreaseStreamRetentionPeriod",
             administer="PutResourcePolicy DeleteResourcePolicy StartStreamEncryption StopStreamEncryption",
         ),
+        within={"/consumer/*": frozenset({"kinesis:SubscribeToShard"})},
         key=("StreamEncryption", "KeyId"),
     ),
     Kind(

@@ -150,7 +150,7 @@ class Resolver:
 
     def _attribute(self, stack: Stack, logical_id: str, attribute: str) -> str:
         resource = stack.template.get("Resources", {}).get(logical_id)
-        if resource and resource["Type"] in FORMS and attribute in ("Arn", "TopicArn"):
+        if resource and resource["Type"] in FORMS and attribute in ("Arn", "ConsumerARN", "TopicArn"):
             return self.arn(stack, logical_id)
         if resource and ATTRIBUTES.get(resource["Type"]) == attribute:
             return self.name(stack, logical_id)
@@ -168,6 +168,7 @@ class Resolver:
             path=self.text(stack, given.get("Path", "/")),
             database=self.text(stack, given.get("DatabaseName", "")),
             function=self.text(stack, given.get("FunctionName", "")).split(":")[-1],
+            stream=self.text(stack, given.get("StreamARN", "")),
         )
 
     def name(self, stack: Stack, logical_id: str) -> str:

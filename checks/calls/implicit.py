@@ -333,14 +333,6 @@ IMPLIED: tuple[Implied, ...] = (
         needed=False,
     ),
     Implied(
-        "AWS::KinesisAnalyticsV2::Application",
-        "kinesis:DescribeStream kinesis:DescribeStreamSummary kinesis:GetRecords kinesis:GetShardIterator "
-        "kinesis:ListShards kinesis:PutRecords kms:Decrypt kms:GenerateDataKey logs:DescribeLogGroups "
-        "logs:DescribeLogStreams logs:PutLogEvents s3:GetObject s3:ListBucket",
-        "its package, its log, and the encrypted streams that its connector reads and writes",
-        f"{_AWS}managed-flink/latest/java/get-started-exercise.html",
-    ),
-    Implied(
         _FLOWS,
         "logs:CreateLogStream logs:DescribeLogStreams logs:PutLogEvents",
         "the flows that it logs",

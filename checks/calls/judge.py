@@ -10,6 +10,7 @@ from typing import Any
 from checks.assembly import Assembly
 from checks.calls.actions import KEY_ACTIONS, actions
 from checks.calls.implicit import IMPLIED, MANAGED
+from checks.calls.implicit_flink import FLINK
 from checks.calls.implicit_glue import GLUE
 from checks.calls.libraries import library
 from checks.calls.places import shown
@@ -115,7 +116,7 @@ def _allow_managed(role: _Role, managed: Any, index: Index) -> None:
 def _need(role: _Role, index: Index, assembly: Assembly) -> None:
     """Gather what the role's users need, from their code and from the table."""
     for use in role.users:
-        for implied in (*IMPLIED, *GLUE):
+        for implied in (*IMPLIED, *FLINK, *GLUE):
             if use.kind in implied.kinds.split() and implied.applies(use):
                 listed = implied.actions.split()
                 role.accepted |= set(listed)

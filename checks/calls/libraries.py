@@ -1,5 +1,7 @@
 """The part of the reviewed table that is about libraries: what they call of AWS on their own."""
 
+IDEMPOTENCY = "aws_lambda_powertools.utilities.idempotency.DynamoDBPersistenceLayer"
+
 # https://docs.aws.amazon.com/glue/latest/ug/getting-started-min-privs-job.html: sources need ListBucket and GetObject,
 # targets also PutObject and DeleteObject; large files are uploads in parts, given up when a task fails.
 LIBRARIES: dict[str, tuple[str, ...]] = {
@@ -13,14 +15,18 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "awsglue().create_data_frame.from_options": (
         "kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards",
     ),
+    # Each makes one call of the table's: a put that is refused brings the item with it.
+    f"{IDEMPOTENCY}().save_inprogress": ("dynamodb:PutItem",),
+    f"{IDEMPOTENCY}().save_success": ("dynamodb:UpdateItem",),
+    f"{IDEMPOTENCY}().delete_record": ("dynamodb:DeleteItem",),
 }  # fmt: skip
-_HARMLESS = {"awsglue.context.GlueContext"}
+_HARMLESS = {"awsglue.context.GlueContext", IDEMPOTENCY, f"{IDEMPOTENCY}().configure"}
 # Libraries that call AWS on their own, of which no use has been reviewed yet.
 _UNREVIEWED = (
     "awsglue",
     "awswrangler",
     "aws_lambda_powertools.utilities.feature_flags",
-    "aws_lambda_powertools.utilities.idempotency.DynamoDBPersistenceLayer",
+    IDEMPOTENCY,
     "aws_lambda_powertools.utilities.parameters",
     "pyarrow.fs.S3FileSystem",
     "s3fs",

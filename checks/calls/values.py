@@ -4,6 +4,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from checks.calls.libraries import IDEMPOTENCY
 from checks.calls.modules import SDKS, Module
 
 
@@ -30,7 +31,8 @@ class External:
         return self if self == OUTSIDE else External(f"{self.path if root in SDKS else root}()")
 
 
-_GIVES = {"awsglue().create_data_frame.from_options": "pyspark"}  # an object of another library
+# An object of another library, or one whose methods are told apart from the rest of its own.
+_GIVES = {"awsglue().create_data_frame.from_options": "pyspark", IDEMPOTENCY: IDEMPOTENCY}
 _LONGEST = 8
 OUTSIDE = External("outside")  # data: an answer of AWS, an event, a number
 

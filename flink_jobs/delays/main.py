@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flights import Flight, Rejected, is_late, parse
+from flights import Flight, is_late, parse
 from forest import DelayForest, Point, Settings, point
 from pyflink.common import Duration, Row, Types, WatermarkStrategy
 from pyflink.common.watermark_strategy import TimestampAssigner
@@ -32,6 +32,8 @@ from pyflink.datastream import (
 )
 from pyflink.datastream.state import ValueStateDescriptor
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+
+from contracts.reader import Rejected
 
 # https://docs.aws.amazon.com/managed-flink/latest/java/how-properties.html
 MANAGED_PROPERTIES = "/etc/flink/application_properties.json"
@@ -114,7 +116,7 @@ class Parse(ProcessFunction):
         outcome = parse(bytes(value[0]))
         if isinstance(outcome, Rejected):
             self._count(outcome.reason)
-            yield REJECTED, Row(*outcome)
+            yield REJECTED, Row(outcome.reason, outcome.detail)
         else:
             yield Row(*outcome)
 
@@ -202,6 +204,7 @@ def main(properties: Properties) -> Any:
         tables.to_data_stream(tables.sql_query(WINDOWS))
         .key_by(lambda window: window.airport, Types.STRING())
         .process(Score(settings), SCORED)
+        .uid("score")  # under which a snapshot keeps its state when the rest of the job has changed
     )
     tables.create_temporary_view("scored", scored)
     anomalies = ANOMALIES.format(threshold=properties.number("anomaly.threshold"))

@@ -1,14 +1,11 @@
 """Metrics of an airport's minute as people, programs and CloudWatch want them. No AWS."""
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Metrics = dict[str, Any]
 
-NAMESPACE = "Millrace/Delays"
-_FIGURES = {"Flights": "Count", "MeanDelay": "None", "AnomalyScore": "None"}  # CloudWatch knows no minutes
 # What a notice's line says, and the types it needs; a minute in which nobody departed has no delays and no anomaly.
 _MAY_BE_NULL = ("mean_delay", "max_delay", "score")
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -39,6 +36,12 @@ def parse(data: bytes) -> Metrics:
     return metrics
 
 
+def anomalies(minutes: Iterable[Metrics]) -> list[Metrics]:
+    """The unusual ones, each airport's minute once, in an order that is the same whatever the batch."""
+    found = {(each["window_start"], each["airport"]): each for each in minutes if each["anomaly"]}
+    return [found[minute] for minute in sorted(found)]
+
+
 def named(anomalies: Iterable[Metrics], airports: Mapping[str, str]) -> list[Metrics]:
     """The anomalies with the names of their airports; the code alone where the name is not known."""
     return [each | {"airport_name": airports.get(each["airport"], each["airport"])} for each in anomalies]
@@ -51,27 +54,12 @@ def notice(anomalies: list[Metrics]) -> dict[str, str]:
     return {"Subject": f"Unusual delays at {codes}"[:100], "Message": json.dumps(message)}  # SNS takes no longer one
 
 
-def figures(metrics: Iterable[Metrics], deployment: str) -> Iterator[dict[str, Any]]:
-    """One line an airport that CloudWatch reads as metrics, each with the values of all its minutes.
-
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
-    They are of the time they came in: CloudWatch takes none older than two weeks.
-    """
-    airports: dict[str, dict[str, list[float]]] = {}
-    for each in metrics:
-        values = airports.setdefault(each["airport"], {name: [] for name in _FIGURES})
-        for name, value in zip(_FIGURES, (each["flights"], each["mean_delay"], each["score"]), strict=True):
-            if value is not None:
-                values[name].append(value)
-    for airport, values in airports.items():
-        given = {name: found for name, found in values.items() if found}
-        directive = {
-            "Namespace": NAMESPACE,
-            "Dimensions": [["Deployment", "Airport"]],
-            "Metrics": [{"Name": name, "Unit": _FIGURES[name]} for name in given],
-        }
-        about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-        yield {"_aws": about, "Deployment": deployment, "Airport": airport, **given}
+def figures(minute: Metrics) -> Iterator[tuple[str, str, float]]:
+    """Name, unit and value of what CloudWatch keeps of a minute."""
+    yield "Flights", "Count", minute["flights"]
+    for name, value in (("MeanDelay", minute["mean_delay"]), ("AnomalyScore", minute["score"])):
+        if value is not None:
+            yield name, "None", value  # CloudWatch knows no minutes
 
 
 def _line(anomaly: Metrics) -> str:

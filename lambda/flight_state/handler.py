@@ -12,6 +12,8 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts.reader import Rejected
+
 logger = Logger()
 metrics = Metrics()
 tracer = Tracer(patch_modules=["botocore"])
@@ -55,12 +57,12 @@ class FlightBatch(BatchProcessor):
 
 
 def read(record: KinesisStreamRecord) -> Told | None:
-    """What a record tells; nothing when it is no flight event in JSON: the transform decides what becomes of it."""
+    """What a record tells; nothing when it is no flight event: the transform puts it into quarantine."""
     kinesis = record.kinesis
-    try:
-        flight = logic.read(kinesis.data_as_bytes())
-    except logic.NotAFlightError as error:
-        logger.debug("no flight event", extra={"sequence_number": kinesis.sequence_number, "reason": str(error)})
+    flight = logic.read(kinesis.data_as_bytes())
+    if isinstance(flight, Rejected):
+        reason = f"{flight.reason}: {flight.detail}"
+        logger.debug("no flight event", extra={"sequence_number": kinesis.sequence_number, "reason": reason})
         return None
     arrived, keep_days = kinesis.approximate_arrival_timestamp, int(os.environ["KEEP_DAYS"])
     return Told(record, logic.state(flight, kinesis.sequence_number, arrived, keep_days))

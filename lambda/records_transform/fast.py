@@ -1,4 +1,4 @@
-"""The fast path: msgspec and one regular expression pass what is right in every respect; logic.py judges the rest.
+"""The fast path: msgspec and one regular expression pass what is right in every respect; the reader judges the rest.
 
 It says nothing of its own: what it passes is what logic.parse would have answered, to the byte.
 """
@@ -11,7 +11,10 @@ from typing import Annotated
 
 import logic
 import msgspec
-from contract import Contract, Field
+
+from contracts.events import Contract, Field
+from contracts.reader import Rejected
+from contracts.values import day_of, value_problems
 
 # Distinct hours kept with their day. A replay in order needs a few, late records a few more.
 _HOURS = 4096
@@ -21,7 +24,7 @@ _ANY_DOUBLE = r"[0-9]++\.[0-9]++"
 _CLOCK_TIME = r"(?:[0-9]|[0-9]{0,2}[0-5][0-9])"
 
 
-def parser(contract: Contract) -> Callable[[bytes], logic.Curated | logic.Rejected]:
+def parser(contract: Contract) -> Callable[[bytes], logic.Curated | Rejected]:
     """Return logic.parse for a contract, several times as fast for events that are right."""
     decode = msgspec.json.Decoder(_struct(contract)).decode
     encode = msgspec.json.Encoder().encode
@@ -35,9 +38,9 @@ def parser(contract: Contract) -> Callable[[bytes], logic.Curated | logic.Reject
     @functools.lru_cache(_HOURS)
     def partition_of(start: str, time_hour: str, year: int, month: int, day: int, hour: int) -> dict[str, str] | None:
         event = {"event_id": start, "time_hour": time_hour, "year": year, "month": month, "day": day, "hour": hour}
-        return None if logic.value_problems(event, contract) else logic.partition(event)
+        return None if value_problems(event, contract) else logic.partition(day_of(event))
 
-    def parse(data: bytes) -> logic.Curated | logic.Rejected:
+    def parse(data: bytes) -> logic.Curated | Rejected:
         try:
             event = decode(data)  # types, ranges, every field there and no other
             text = data.removesuffix(b"\n")  # which producers may end a record with
@@ -62,7 +65,7 @@ def parser(contract: Contract) -> Callable[[bytes], logic.Curated | logic.Reject
 
 
 def _struct(contract: Contract) -> type[msgspec.Struct]:
-    """The contract's types and ranges. Every field has to be there: one that is left out is logic's to fill in."""
+    """The contract's types and ranges. Every field has to be there: one that is left out is the reader's to fill in."""
     fields = [(field.name, _type(field)) for field in contract.fields]
     return msgspec.defstruct("Event", fields, forbid_unknown_fields=True, gc=False)
 

@@ -13,7 +13,9 @@ import fast
 import logic
 import msgspec
 import store
-from contract import CONTRACTS
+
+from contracts.events import CONTRACTS
+from contracts.reader import Rejected
 
 # Kept of the invocation's time to encode and send the answer, up to 6 MB.
 _ANSWER_SECONDS = 10
@@ -28,7 +30,7 @@ class _Record(msgspec.Struct, gc=False, rename="camel"):
 
 
 @functools.cache
-def _parser(contract: str) -> Callable[[bytes], logic.Curated | logic.Rejected]:
+def _parser(contract: str) -> Callable[[bytes], logic.Curated | Rejected]:
     return fast.parser(CONTRACTS[contract])
 
 

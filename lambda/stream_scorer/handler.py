@@ -1,7 +1,5 @@
 """Asks the endpoint about each flight of the departures stream before it departs, and keeps the answers by flight."""
 
-import base64
-import json
 import os
 import time
 from decimal import Decimal
@@ -9,39 +7,48 @@ from typing import Any
 
 import boto3
 import logic
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
+from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 JSON_LINES = "application/jsonlines"
 
-# Three attempts take 36 s of the function's minute at most; what outlasts them, Lambda tries again with the batch.
+logger = Logger()
+# A container, serverless or not, has 60 seconds to answer, and AWS says to wait for 70; one that a serverless endpoint
+# has to start first may take longer still, and is there for the second attempt. Both fit into the function's time.
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+# https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-invoke.html
 runtime = boto3.client(
     "sagemaker-runtime",
-    config=Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}),
+    config=Config(connect_timeout=2, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 2}),
 )
-dynamodb = boto3.resource("dynamodb")
+dynamodb = boto3.resource(
+    "dynamodb", config=Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3})
+)
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Score a batch of Kinesis records in one request; answers the records to try again.
+def read(record: KinesisStreamRecord) -> logic.Departure:
+    """A departure. Raises ValueError, which names what is wrong with it."""
+    return logic.parse(record.kinesis.data_as_bytes())
 
-    A record that is no departure is tried again from there on, until Lambda gives it up to the queue: those before it
-    are scored. Errors of the endpoint, throttling among them, and of the table are passed on, so that Lambda tries the
-    batch again. A flight's score replaces the one it had: to be scored twice changes nothing but the model's version.
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """Score a batch of Kinesis records in one request; answer which can't be read.
+
+    Lambda begins again at the first of those, until it gives them up to the queue; the others are scored all the same.
+    Raises BatchProcessingError when none can be read. Errors of the endpoint, throttling among them, and of the table
+    are passed on, so that Lambda tries the batch again. A flight's score replaces the one it had: to be scored twice
+    changes nothing but the model's version.
     """
-    departures: list[logic.Departure] = []
-    failures: list[dict[str, str]] = []
-    for record in event["Records"]:
-        try:
-            departures.append(logic.parse(base64.b64decode(record["kinesis"]["data"])))
-        except ValueError as error:
-            sequence_number = record["kinesis"]["sequenceNumber"]
-            print(json.dumps({"level": "ERROR", "unreadable": sequence_number, "error": str(error)}))
-            failures.append({"itemIdentifier": sequence_number})
-            break  # Lambda starts again here whatever comes after
-    if departures:
-        _keep(departures, *_ask(departures))
-    print(json.dumps({"records": len(event["Records"]), "scored": len(departures), "failures": len(failures)}))
-    return {"batchItemFailures": failures}
+    processor = BatchProcessor(EventType.KinesisDataStreams, logger=logger)
+    with processor(event["Records"], read):
+        departures = [departure for outcome, departure, _ in processor.process() if outcome == "success"]
+    _keep(departures, *_ask(departures))
+    logger.info("done", extra={"scored": len(departures), "unread": processor.response()["batchItemFailures"]})
+    return processor.response()
 
 
 def _ask(departures: list[logic.Departure]) -> tuple[list[float], str]:

@@ -75,7 +75,8 @@ def lifted(running: dict[str, Future[Path]]) -> Path:
 
 def _clone(folder: Path, output: Path) -> Path:
     copy([*sources(), VENDORED], folder)  # what `make install` would put there
-    for deployed in [*folder.glob("lambda/*"), *folder.glob("containers/*/bin"), folder / "ml"]:
+    packages = [folder / name for name in ("contracts", "flink_jobs/delays", "ml")]
+    for deployed in [*folder.glob("lambda/*"), *folder.glob("containers/*/bin"), *packages]:
         for left in (".mypy_cache/3.12/cache.db", "__pycache__/handler.cpython-312.pyc", ".DS_Store"):
             (deployed / left).parent.mkdir(parents=True, exist_ok=True)
             (deployed / left).write_text("left behind")

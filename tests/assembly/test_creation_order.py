@@ -96,6 +96,12 @@ def test_the_flink_application_comes_after_the_build_of_its_package(assembly: As
         assert {build, project, *_policies_of_user(stack, project), *_policies_of_user(stack, application)} <= before
 
 
+def test_the_consumer_that_the_flink_application_reads_by_outlives_it(assembly: Assembly) -> None:
+    """Its connector takes a shard whose consumer is gone for one that has ended, and reads it no more."""
+    for stack, application, _ in assembly.resources("AWS::KinesisAnalyticsV2::Application"):
+        assert stack.resources("AWS::Kinesis::StreamConsumer").keys() <= before_in_stack(stack, application)
+
+
 def test_a_log_group_comes_before_its_function(assembly: Assembly) -> None:
     """Lambda would otherwise create a group of its own, which keeps everything and outlives the stack."""
     without = [

@@ -1,9 +1,11 @@
 """What is found, laid out, versioned and judged, and that a crawler can change no table that a stack declares."""
 
 import json
+import re
 from typing import Any
 
 import pytest
+from moto.events.models import EventPattern
 
 from checks.assembly import Assembly, Stack
 from schemas import avro
@@ -174,6 +176,44 @@ def test_rules_are_evaluated_and_people_are_told(assembly: Assembly) -> None:
         for rule in told.values():
             (target,) = rule["Targets"]
             assert topic in json.dumps(target["Arn"]) and "RoleArn" not in target
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"state": "SUCCEEDED", "score": 1.0}, False),
+        ({"state": "FAILED", "score": 0.9}, True),
+        ({"state": "SUCCEEDED", "score": 0.9}, True),
+        ({"state": "FAILED"}, True),  # a run that came to no result
+    ],
+)
+def test_people_are_told_of_broken_rules_alone(assembly: Assembly, result: dict[str, Any], told: bool) -> None:
+    """https://docs.aws.amazon.com/glue/latest/dg/data-quality-alerts.html has an event."""
+    for stack in catalogues(assembly):
+        found = properties(stack, "AWS::Events::Rule")
+        (broken,) = (rule["EventPattern"] for name, rule in found.items() if name.startswith("RulesBroken"))
+        pattern = json.loads(re.sub(r'\{"Ref": ("\w+")\}', r"\1", json.dumps(broken)))
+        for name, ours in (*((name, True) for name in pattern["detail"]["rulesetNames"]), ("another", False)):
+            event: Any = {
+                "source": "aws.glue-dataquality",
+                "detail-type": "Data Quality Evaluation Results Available",
+                "detail": {"rulesetNames": [name], **result},
+            }
+            assert EventPattern(None, pattern).matches_event(event) is (told and ours)
+
+
+def test_an_evaluation_may_read_itself_and_say_how_it_went(assembly: Assembly) -> None:
+    for stack in catalogues(assembly):
+        roles = [name for name in stack.resources("AWS::IAM::Role") if re.match(r"(Flights|Weather)QualityRole", name)]
+        assert len(roles) == 2
+        for name in roles:
+            allowed = {
+                action: json.dumps(each["Resource"])
+                for each in statements(stack, {"Fn::GetAtt": [name, "Arn"]})
+                for action in listed(each["Action"])
+            }
+            assert ":dataQualityRuleset/*" in allowed["glue:GetDataQualityRulesetEvaluationRun"]
+            assert ":dataQualityRuleset/*" not in allowed["glue:GetDataQualityRuleset"]
 
 
 @pytest.mark.requirement("etl-databrew")

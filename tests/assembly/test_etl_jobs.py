@@ -94,6 +94,13 @@ def test_packages_are_the_versions_that_the_tests_run_on(assembly: Assembly) -> 
         assert modules == (AVRO_AND_XML if name.startswith("ConvertFormat") else None)
 
 
+def test_s3a_asks_the_region_it_runs_in(assembly: Assembly) -> None:
+    """Glue 5.1 would have it ask us-east-2."""
+    for _, name, job in jobs(assembly):
+        asked = {"Fn::Join": ["", ["spark.hadoop.fs.s3a.endpoint.region=", {"Ref": "AWS::Region"}]]}
+        assert job["DefaultArguments"]["--conf"] == asked, name
+
+
 def test_schedules_are_what_the_settings_say(assembly: Assembly) -> None:
     for environment, stacks in assembly.environments.items():
         options = load(environment).etl_jobs
@@ -107,6 +114,7 @@ def test_the_tables_declare_what_the_jobs_write(assembly: Assembly) -> None:
         "flight_features": flights.FEATURE_COLUMNS,
         "flights_by_hour": flights.HOURLY_COLUMNS,
         "flight_segments": flights.SEGMENT_COLUMNS,
+        "airport_duplicates": flights.MATCH_COLUMNS,
     }
     for stacks in assembly.environments.values():
         tables = [

@@ -33,9 +33,10 @@ def test_records_are_given_up_before_the_stream_forgets_them(assembly: Assembly)
         assert 0 < age < flights["RetentionPeriodHours"] * 3600
 
 
-def test_the_table_is_encrypted_recoverable_and_kept_where_data_is(assembly: Assembly) -> None:
+@pytest.mark.parametrize("layer", ["flight-state", "real-time", "stream-scoring"])
+def test_the_table_is_encrypted_recoverable_and_kept_where_data_is(layer: str, assembly: Assembly) -> None:
     for environment, stacks in assembly.environments.items():
-        (table,) = stacks["flight-state"].resources("AWS::DynamoDB::Table").values()
+        (table,) = stacks[layer].resources("AWS::DynamoDB::Table").values()
         properties, kept = table["Properties"], environment != "sandbox"
         assert properties["BillingMode"] == "PAY_PER_REQUEST"
         assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True

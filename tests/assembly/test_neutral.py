@@ -1,6 +1,7 @@
 """The platform knows nothing of the local cloud it can run on, and its parts import each other one way only."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from checks.assembly import Assembly
+from checks.calls.workloads import Index
 from tests.assembly.synthesis import ROOT, sources
 
 LOCAL = re.compile(
@@ -21,6 +23,8 @@ DEPLOYED = (
     "components",
     "config",
     "containers",
+    "contracts",
+    "flink_jobs",
     "lambda",
     "glue_jobs",
     "ml",
@@ -34,13 +38,15 @@ ALLOWED = {
     "stacks": {"components", "pipelines", "schemas"},
     "components": set(),
     "pipelines": {"ml"},
-    "schemas": set(),
-    "lambda": set(),
+    "contracts": set(),
+    "schemas": {"contracts"},
+    "flink_jobs": {"contracts"},
+    "lambda": {"contracts"},
     "glue_jobs": set(),
     "ml": set(),
 }
 CDK = {"aws_cdk", "cdk_nag", "constructs", "jsii"}
-WITHOUT_CDK = ("pipelines", "schemas", "lambda", "glue_jobs", "ml")
+WITHOUT_CDK = ("pipelines", "contracts", "schemas", "flink_jobs", "lambda", "glue_jobs", "ml")
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,19 @@ def test_a_function_imports_only_its_folder(files: list[str]) -> None:
         if name in everywhere - modules[path.split("/")[1]]
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_function_takes_along_what_it_imports_of_this_repository(assembly: Assembly) -> None:
+    index, ours = Index(assembly), {path.split("/")[0] for path in sources() if path.endswith(".py")}
+    imports = {
+        (stack.name, logical_id, name): (asset / name).is_dir()
+        for stack, logical_id, function in assembly.resources("AWS::Lambda::Function")
+        if (asset := index.asset(json.dumps(function["Properties"]["Code"])))
+        for path in asset.glob("*.py")
+        for name in ours.intersection(_imported(str(path)))
+    }
+    assert imports
+    assert all(imports.values()), imports
 
 
 def _python(files: list[str]) -> list[str]:

@@ -21,6 +21,7 @@ PIPELINE = {
     ("real-time/Delays", "real-time/Postprocess"),
     ("real-time/Postprocess", "data-lake/Raw"),
     ("real-time/Postprocess", "real-time/DelayAlerts"),
+    ("real-time/Postprocess", "real-time/Told"),
     ("real-time/Delays", "delay-delivery/Delivery"),
     ("delay-delivery/Delivery", "delay-delivery/Delays"),
     ("delay-delivery/Delivery", "data-lake/Curated"),

@@ -133,6 +133,21 @@ def test_groups_managed_policies_and_boundaries_count(tmp_path: Path) -> None:
     assert rows == {"app/Ann": "read", "app/Bob": "write", "app/Aws": "read, list"}
 
 
+def test_a_stream_is_read_by_its_consumer_and_not_by_another(tmp_path: Path) -> None:
+    subscribe = statement("Allow", "kinesis:SubscribeToShard", {"Ref": "Consumer"})
+    found = _matrix(
+        tmp_path,
+        app={
+            "Flights": resource("AWS::Kinesis::Stream"),
+            "Weather": resource("AWS::Kinesis::Stream"),
+            "Consumer": resource("AWS::Kinesis::StreamConsumer", ConsumerName="job", StreamARN=arn_of("Flights")),
+            "Reader": role(subscribe),
+        },
+    )
+    assert found.may("app/Reader", "read", "app/Flights")
+    assert not found.may("app/Reader", "read", "app/Weather")
+
+
 def test_a_chain_of_trust_is_followed(tmp_path: Path) -> None:
     may = {name: statement("Allow", "sts:AssumeRole", arn_of(name)) for name in ("Middle", "Last")}
     by_account = {"Statement": [statement("Allow", "sts:AssumeRole", None, Principal={"AWS": ROOT})]}

@@ -13,6 +13,10 @@ LAKE = {
     "Resources": {
         "Raw": resource("AWS::S3::Bucket"),
         "Named": resource("AWS::S3::Bucket", BucketName={"Fn::Sub": "lake-${AWS::Region}"}),
+        "Stream": resource("AWS::Kinesis::Stream", Name="flights"),
+        "Reader": resource(
+            "AWS::Kinesis::StreamConsumer", ConsumerName="job", StreamARN={"Fn::GetAtt": ["Stream", "Arn"]}
+        ),
         "Queue": resource("AWS::SQS::Queue", QueueName="dead"),
         "Topic": resource("AWS::SNS::Topic", TopicName="alerts"),
         "Role": resource("AWS::IAM::Role", Path="/people/", RoleName="Engineer"),
@@ -97,6 +101,12 @@ def test_a_name_that_refers_to_itself_is_one_that_cloudformation_makes_up(resolv
 def test_a_table_has_its_database_in_its_arn(resolver: Resolver) -> None:
     arn = resolver.arn(resolver.named["app-lake"], "Table")
     assert arn == f"arn:aws:glue:eu-west-1:{ACCOUNT}:table/lake/flights"
+
+
+@pytest.mark.parametrize("expression", [{"Ref": "Reader"}, {"Fn::GetAtt": ["Reader", "ConsumerARN"]}])
+def test_a_consumer_has_its_stream_in_its_arn(resolver: Resolver, expression: Any) -> None:
+    arn = resolver.text(resolver.named["app-lake"], expression)
+    assert arn == f"arn:aws:kinesis:eu-west-1:{ACCOUNT}:stream/flights/consumer/job:…"
 
 
 def test_both_branches_of_an_if_count_as_uncertain(resolver: Resolver) -> None:

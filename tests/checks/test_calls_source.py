@@ -184,6 +184,23 @@ def test_glue_reads_a_stream_for_spark_and_nothing_else_of_it_is_reviewed(tmp_pa
     assert "awsglue().purge_s3_path calls AWS on its own" in problem.message
 
 
+def test_what_was_done_is_kept_by_three_calls_and_nothing_else_of_the_layer_is_reviewed(tmp_path: Path) -> None:
+    source = (
+        "from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer as Layer\nl = Layer('t')\n"
+    )
+    kept = found(
+        tmp_path, source + "l.configure(c)\nl.save_inprogress({})\nl.save_success({}, {})\nl.delete_record({}, e)"
+    )
+    assert {operation.rpartition(".")[2] for operation in operations(kept)} == {
+        "save_inprogress",
+        "save_success",
+        "delete_record",
+    }
+    assert not kept.problems
+    (problem,) = found(tmp_path, source + "l.get_record({})").problems
+    assert "DynamoDBPersistenceLayer().get_record calls AWS on its own" in problem.message
+
+
 def test_a_missing_entry_module_is_a_problem(tmp_path: Path) -> None:
     (problem,) = read(Code((tmp_path,), "handler")).problems
     assert "there is no handler" in problem.message

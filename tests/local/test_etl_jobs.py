@@ -95,7 +95,7 @@ def test_a_table_is_converted_with_packages_in_sparks_workers(
         "convert_format", source_path=f"{BUCKET}/curated/year=2013/month=01/day=01/", source_format="parquet",
         target_path=f"{BUCKET}/converted/", target_format="avro", additional__python__modules=AVRO_AND_XML,
     )  # fmt: skip
-    assert told == {"rows": len(events), "columns": len(RAW_COLUMNS)}
+    assert told == {"rows": len(events), "columns": len(RAW_COLUMNS), "files": 1}
     listed = client("s3").list_objects_v2(Bucket="etl-jobs", Prefix="converted/")["Contents"]
     bodies = [client("s3").get_object(Bucket="etl-jobs", Key=item["Key"])["Body"].read() for item in listed]
     rows = [row for body in bodies for row in fastavro.reader(io.BytesIO(body))]

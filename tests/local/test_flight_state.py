@@ -62,6 +62,8 @@ def test_the_table_holds_what_is_known_of_every_flight(client: Callable[[str], A
     with zipfile.ZipFile(code, "w") as archive:
         for path in (ROOT / "lambda" / "flight_state").glob("*.py"):
             archive.write(path, path.name)
+        for path in (ROOT / "contracts").glob("*.py"):
+            archive.write(path, path.relative_to(ROOT))
     dynamodb, kinesis = client("dynamodb"), client("kinesis")
     dynamodb.create_table(
         TableName="flight-state", BillingMode="PAY_PER_REQUEST",

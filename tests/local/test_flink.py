@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from components.function import Gathered
 from local import tools
 from ml.schema import FEATURE_SETS, SERVED_FEATURE_SET, columns_of
 from producers import damage, flights
@@ -17,7 +18,7 @@ from stacks.real_time import RealTimeOptions
 
 OPTIONS = RealTimeOptions()
 FLINK = tools.ROOT / ".venv-flink" / "bin" / "python"
-JOB = tools.ROOT / "flink_jobs" / "delays"
+JOB = Gathered((".", "flink_jobs/delays"), ("contracts", "contracts"))  # as its package has it
 SECONDS = 240  # alone it takes a quarter of it; here it shares two cores with the other tests
 # Every flight that was to leave JFK on the second day from three to four is four hours late.
 AIRPORT, BURST = "JFK", "2013-01-02T20"
@@ -45,17 +46,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines[len(lines) // 2 : len(lines) // 2] = [BROKEN, damage.encode(events[0] | {"minute": 75})]
     (folder / "events").mkdir()
     (folder / "events" / "flights.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    job = folder / "job"
+    JOB.try_bundle(str(job))
     properties = folder / "application_properties.json"
     properties.write_text(json.dumps(_properties(folder)))
     environment = os.environ | {
         "JAVA_HOME": str(tools.java_home()),
         "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",  # it lives for seconds
         "PATH": f"{FLINK.parent}{os.pathsep}{os.environ['PATH']}",  # Flink starts its workers with `python`
-        "PYTHONPATH": str(JOB),
+        "PYTHONPATH": str(job),
         "TZ": "Asia/Tokyo",  # windows are in UTC wherever the job runs
         "FLINK_LOG_DIR": str(folder / "log"),
     }
-    command = [str(FLINK), str(JOB / "main.py"), str(properties)]
+    command = [str(FLINK), str(job / "main.py"), str(properties)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert ended.returncode == 0, ended.stderr[-4000:]
     return folder

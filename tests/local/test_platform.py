@@ -137,7 +137,8 @@ def test_departures_are_scored_and_delays_told_and_delivered(running: Running) -
     inbox = loop.Inbox(running.platform, "DelayAlertTopicArn")
     flights = ["2013-01-01-B6-725-JFK", "2013-01-01-UA-1545-EWR"]
     put(client("kinesis"), outputs["DeparturesStreamName"], [DEPARTURE | {"event_id": each} for each in flights * 2])
-    put(client("kinesis"), outputs["DelaysStreamName"], [METRICS, METRICS | {"score": 1.7, "anomaly": True}])
+    anomaly = METRICS | {"score": 1.7, "anomaly": True}
+    put(client("kinesis"), outputs["DelaysStreamName"], [METRICS, anomaly])
 
     def scores() -> dict[str, float] | None:
         items = client("dynamodb").scan(TableName=outputs["ScoresTableName"])["Items"]
@@ -145,9 +146,12 @@ def test_departures_are_scored_and_delays_told_and_delivered(running: Running) -
         return found if len(found) == len(flights) else None
 
     assert wait_for("scorer", "scores", scores, seconds=120) == dict.fromkeys(flights, 0.231)
-    (notice,) = wait_for("post-processor", "a notice", lambda: list(inbox.envelopes()) or None, seconds=120)
-    inbox.close()
-    assert [anomaly["score"] for anomaly in json.loads(notice["Message"])] == [1.7]
+
+    def told() -> list[str]:
+        (notice,) = wait_for("post-processor", "a notice", lambda: list(inbox.envelopes()) or None, seconds=120)
+        return [minute["window_start"] for minute in json.loads(notice["Message"])]
+
+    assert told() == [anomaly["window_start"]]
     keys = wait_for(
         "delivery", "delays", lambda: list(running.platform.keys("CuratedBucketName", "delays/")) or None, seconds=120
     )
@@ -155,6 +159,10 @@ def test_departures_are_scored_and_delays_told_and_delivered(running: Running) -
     read = [running.platform.read(outputs["CuratedBucketName"], key) for key in keys]
     rows = [row for data in read for row in parquet.read_table(io.BytesIO(data)).to_pylist()]
     assert sorted(row["anomaly"] for row in rows) == [False, True]
+    later = "2013-01-01T10:46:00Z"
+    put(client("kinesis"), outputs["DelaysStreamName"], [anomaly, anomaly | {"window_start": later}])
+    assert told() == [later]
+    inbox.close()
 
 
 def test_without_the_glue_trigger_nothing_is_curated(running: Running, impatient: None) -> None:
@@ -215,6 +223,22 @@ def test_every_event_is_accounted_for(running: Running) -> None:
     for month in facts["months"]:
         assert all(0 < month[table] <= month["flights"] for table in ingest.JOINED)
     assert all(count > 0 for reason, count in facts["records_quarantined"].items() if reason != "oversize")
+
+
+def test_duplicates_of_the_reference_table_go_where_the_catalogue_says(running: Running) -> None:
+    """The job as it is deployed: its own arguments, its role, and the table that Athena reads."""
+    platform = Platform(running.cloud.session(), running.platform.prefix)
+    glue, job = platform.client("glue"), platform.outputs["MatchDuplicatesJobName"]
+    run = glue.start_job_run(JobName=job)["JobRunId"]
+
+    def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = glue.get_job_run(JobName=job, RunId=run)["JobRun"]
+        return found if found["JobRunState"] in ("SUCCEEDED", "FAILED", "TIMEOUT") else None
+
+    told = wait_for("Glue job", f"the end of {job}", ended, seconds=300)
+    assert told["JobRunState"] == "SUCCEEDED", told["ErrorMessage"]
+    (found,) = platform.query("SELECT count(*) AS named, count(DISTINCT cluster) AS twice FROM airport_duplicates")
+    assert int(found["named"]) > int(found["twice"]) > 0
 
 
 def test_without_the_approval_rule_the_old_model_stays(running: Running, impatient: None) -> None:

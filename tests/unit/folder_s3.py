@@ -53,6 +53,9 @@ class FolderS3:
     def copy_object(self, Bucket: str, Key: str, CopySource: dict[str, str]) -> None:
         self.put_object(Bucket, Key, (self._folders[CopySource["Bucket"]] / CopySource["Key"]).read_bytes())
 
+    def copy(self, CopySource: dict[str, str], Bucket: str, Key: str) -> None:
+        self.copy_object(Bucket, Key, CopySource)
+
     def delete_object(self, Bucket: str, Key: str) -> None:
         self.before_delete(Key)
         (self._folders[Bucket] / Key).unlink(missing_ok=True)

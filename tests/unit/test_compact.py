@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("spark")
 
 PATH = "s3://curated/hourly/"
+TASK = job.Task(PATH, "s3://curated/_checkpoints/hourly/", 24)
 FIRST, SECOND = "year=2013/month=01/day=05", "year=2013/month=01/day=06"
 
 
@@ -50,7 +51,8 @@ class FailingS3(FolderS3):
 @pytest.fixture
 def s3(buckets: dict[str, Path]) -> Iterator[FailingS3]:
     yield FailingS3(buckets)
-    shutil.rmtree(buckets["curated"] / "hourly", ignore_errors=True)
+    for folder in ("hourly", "_checkpoints"):
+        shutil.rmtree(buckets["curated"] / folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -85,10 +87,11 @@ def test_small_files_become_one_and_a_second_run_changes_nothing(
     for batch in range(3):
         deliver(f"{FIRST}/batch={batch}/a", [batch, batch + 10])
     deliver(f"{SECOND}/a", [7])
-    job.run(spark, s3, [PATH], now(-1))
-    job.run(spark, s3, [PATH], now(1))
+    s3.put_object("curated", "_checkpoints/hourly/commits/2", b"v1")
+    job.run(spark, s3, TASK, now(23))
+    job.run(spark, s3, TASK, now(25))
     before = {path: path.read_bytes() for path in (buckets["curated"] / "hourly").rglob("*.parquet")}
-    job.run(spark, s3, [PATH], now(1))
+    job.run(spark, s3, TASK, now(25))
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["days"], line["files"]) for line in told] == [(0, 0), (1, 3), (0, 0)], "no day is written to"
     files = {day: len(found) for day, found in job.list_files(s3, PATH).items()}
@@ -143,20 +146,47 @@ def test_a_file_that_was_replaced_meanwhile_stays(
     assert (buckets["curated"] / "hourly" / FIRST / "b.parquet").exists()
 
 
+def test_a_day_that_cannot_be_read_is_named_when_the_others_are_done(
+    spark: "SparkSession", s3: FailingS3, buckets: dict[str, Path], deliver: Callable[[str, list[int]], None]
+) -> None:
+    for number, day in enumerate((FIRST, SECOND)):
+        deliver(f"{day}/a", [number])
+        deliver(f"{day}/b", [number + 10])
+    s3.put_object("curated", f"hourly/{FIRST}/a.parquet", b"no Parquet")
+    with pytest.raises(ExceptionGroup, match=r"days of s3://curated/hourly/ that can't be compacted") as raised:
+        job.run(spark, s3, TASK, now(25))
+    assert [error.__notes__ for error in raised.value.exceptions] == [[f"{PATH}{FIRST}/ is left as it is"]]
+    assert {day: len(found) for day, found in job.list_files(s3, PATH).items()} == {FIRST: 2, SECOND: 1}
+    assert rows(buckets, SECOND) == Counter([1, 11])
+
+
 def test_what_is_due() -> None:
-    def files(*sizes: int, hour: int = 0) -> list[job.File]:
-        return [job.File("k", "e", size, datetime(2026, 1, 1, hour, tzinfo=UTC)) for size in sizes]
+    def files(*sizes: int, hour: int = 0, key: str = "k") -> list[job.File]:
+        return [job.File(key, "e", size, datetime(2026, 1, 1, hour, tzinfo=UTC)) for size in sizes]
 
     days = {"one": files(1), "two": files(1, 1), "fresh": files(1, 1, hour=5), "big": files(1, job.MOST_BYTES)}
-    assert job.due(days, datetime(2026, 1, 1, 4, tzinfo=UTC)).keys() == {"two"}
+    days |= {"old": files(1, 1, key="day=01/batch=9/f"), "open": files(1) + files(1, key="day=01/batch=10/f")}
+    assert job.due(days, datetime(2026, 1, 1, 4, tzinfo=UTC), 9).keys() == {"two", "old"}
+
+
+def test_the_last_commit_is_the_largest_number(s3: FailingS3) -> None:
+    assert job.last_commit(s3, TASK.checkpoint) == -1
+    for name in ("commits/9", "commits/10", "commits/.11.tmp", "commits/12.tmp", "offsets/11"):
+        s3.put_object("curated", f"_checkpoints/hourly/{name}", b"")
+    assert job.last_commit(s3, TASK.checkpoint) == 10
 
 
 @pytest.mark.parametrize(
-    ("paths", "hours", "message"),
-    [("s3://a/b", "1", "a slash at the end"), ("/a/", "1", "give s3://"), ("s3://a/b/", "0", "give 1 or more")],
+    ("change", "message"),
+    [
+        ({"--path": "s3://a/b"}, "--path is 's3://a/b': give s3://bucket/folder/, with a slash at the end"),
+        ({"--checkpoint_path": "/a/"}, "--checkpoint_path is '/a/': give s3://"),
+        ({"--idle_hours": "0"}, "give 1 or more"),
+    ],
 )
-def test_arguments(paths: str, hours: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert job.parse_args(["--paths", "s3://a/b/,s3://c/", "--idle_hours", "5"]) == (["s3://a/b/", "s3://c/"], 5)
+def test_arguments(change: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"--path": TASK.path, "--checkpoint_path": TASK.checkpoint, "--idle_hours": "24", "--JOB_NAME": "compact"}
+    assert job.parse_args([word for pair in given.items() for word in pair]) == TASK
     with pytest.raises(SystemExit):
-        job.parse_args(["--paths", paths, "--idle_hours", hours])
+        job.parse_args([word for pair in (given | change).items() for word in pair])
     assert message in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Tables through every format and back: nothing is lost, and what a format can't hold is refused by name."""
 
+import io
 import itertools
 import math
 import shutil
@@ -7,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import fastavro
 import pytest
 from pyspark.sql import Row
 
+from glue_jobs import codecs
 from glue_jobs import convert_format as job
 from producers import flights
 from schemas.flights import RAW_COLUMNS
@@ -74,11 +77,88 @@ def test_columns_in_the_path_and_what_the_target_held(spark: "SparkSession", s3:
         job.write(s3, table.where(f"day = {day}").drop("day"), f"s3://curated/convert/avro/day={day}/", "avro")
     found = job.read(spark, "s3://curated/convert/avro/", "avro", "")
     assert sorted(map(tuple, found.collect())) == [(1, "a", 5), (2, None, 6)]
-    s3.put_object("curated", "convert/xml/old.xml", b"<rows/>")
-    job.write(s3, found.coalesce(1), "s3://curated/convert/xml/", "xml")
-    assert [page["Contents"][0]["Key"] for page in s3.paginate("curated", "convert/xml/")] == [
-        "convert/xml/part-00000.xml"
-    ]
+    for old in ("part-00007.xml", "_staged/part-00007.xml"):
+        s3.put_object("curated", f"convert/xml/{old}", b"<rows/>")
+    job.run(spark, s3, job.Task("s3://curated/convert/avro/", "avro", "s3://curated/convert/xml/", "xml", ""))
+    assert held(s3, "convert/xml/") == ["part-00000.xml", "part-00001.xml"]
+
+
+def held(s3: FolderS3, prefix: str) -> list[str]:
+    return [page["Contents"][0]["Key"].removeprefix(prefix) for page in s3.paginate("curated", prefix)]
+
+
+@pytest.mark.parametrize("format_", job.FORMATS)
+def test_a_table_without_rows_is_one_in_every_format(spark: "SparkSession", s3: FolderS3, format_: str) -> None:
+    spark.createDataFrame([], "key bigint, text string").write.parquet("s3://curated/convert/0/")
+    job.run(spark, s3, job.Task(path(0), "parquet", path(1), format_, ""))
+    job.run(spark, s3, job.Task(path(1), format_, path(2), "orc", "key bigint, text string"))
+    assert job.read(spark, path(2), "orc", "").dtypes == [("key", "bigint"), ("text", "string")]
+
+
+def avro(schema: Any, *values: Any) -> bytes:
+    file = io.BytesIO()
+    fastavro.writer(file, schema, values)
+    return file.getvalue()
+
+
+def spoiled(spark: "SparkSession", buckets: dict[str, Path], format_: str, at: slice, by: bytes = b"") -> bytes:
+    """A file that Spark wrote, with a part of its bytes replaced."""
+    spark.range(1_000).coalesce(1).write.format(format_).mode("overwrite").save("s3://curated/convert/whole/")
+    (whole,) = (buckets["curated"] / "convert" / "whole").glob(f"*.{format_}")
+    body = bytearray(whole.read_bytes())
+    body[at] = by
+    return bytes(body)
+
+
+RECORD = {"type": "record", "name": "r", "fields": [{"name": "a", "type": {"type": "array", "items": "int"}}]}
+WRONG: dict[str, tuple[str, bytes | slice, str]] = {
+    "a Parquet file cut short": ("parquet", slice(-20, None), "is not a Parquet file"),
+    "a Parquet page overwritten": ("parquet", slice(50, 250), "FAILED_TO_UNCOMPRESS"),
+    "an ORC file cut short": ("orc", slice(-20, None), "Malformed ORC file"),
+    "an ORC file that is none": ("orc", b"hello, world", "Malformed ORC file"),
+    "a CSV file with another header": ("csv", b"b\n1\n", "Expected: a but found: b"),
+    "a CSV file with a value of another type": ("csv", b"a\n1\nx\n", "--schema does not fit 'x'"),
+    "a CSV file with a value too many": ("csv", b"a\n1,2\n", "Malformed CSV record: 1,2"),
+    "a JSON file cut short": ("json", b'{"a": 1}\n{"a":', """--schema does not fit '{"a":'"""),
+    "a JSON file with a value of another type": ("json", b'{"a": "x"}\n', "Cannot parse the field name 'a'"),
+    "an Avro file that is none": ("avro", b"hello", "is it an avro file"),
+    "an Avro file of numbers": ("avro", avro("int", 1), "its schema is int, no record: write each value as a record"),
+    "an Avro file of unions": ("avro", avro(["int", "string"], 1), "no record: write each value"),
+    "an Avro file of lists": ("avro", avro(RECORD, {"a": [1]}), "field a is .*; a flat table has"),
+    "an Avro file cut short": ("avro", job.CODECS["avro"][0]([("a", "int")], [Row(a=1)] * 99)[:-9], "sync marker"),
+    "XML that is none": ("xml", b"hello", "syntax error: line 1"),
+    "XML without rows": ("xml", b"<rows><flight><a>1</a></flight></rows>", "<rows> has no <row>: that is what"),
+    "XML cut short": ("xml", b"<rows><row><a>1</a></row><row>", "no element found"),
+    "XML with a value that is too large": ("xml", b"<rows><row><a>2147483648</a></row></rows>", "'2147483648', no int"),
+    "XML with a value twice": ("xml", b"<rows><row><a>1</a><a>2</a></row></rows>", "row 1 has <a> twice"),
+    "XML with attributes": ("xml", b'<rows><row b="1"><a>1</a></row></rows>', "row 1 has attributes"),
+    "XML with elements in a column": ("xml", b"<rows><row><a>1<b/></a></row></rows>", "<a> has attributes or elements"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_file_that_cannot_be_read_is_named_and_the_target_stays(
+    spark: "SparkSession", s3: FolderS3, buckets: dict[str, Path], what: str
+) -> None:
+    format_, wrong, message = WRONG[what]
+    body = wrong if isinstance(wrong, bytes) else spoiled(spark, buckets, format_, wrong, b"\xff" * (wrong.stop or 0))
+    s3.put_object("curated", f"convert/wrong/a.{format_}", body)
+    s3.put_object("curated", "convert/target/old", b"as it was")
+    schema = "a int" if format_ in job.WITHOUT_SCHEMA else ""
+    to = "json" if format_ != "json" else "avro"
+    named = f"s3://curated/convert/wrong/a.{format_} can't be read as {format_}, mend it or move it away: "
+    with pytest.raises(ValueError, match=f"(?s){named}.*{message}"):
+        job.run(spark, s3, job.Task("s3://curated/convert/wrong/", format_, "s3://curated/convert/target/", to, schema))
+    assert held(s3, "convert/target/") == ["old"]
+
+
+def test_no_files_and_empty_ones_are_told(spark: "SparkSession", s3: FolderS3) -> None:
+    with pytest.raises(ValueError, match="s3://curated/convert/none/ holds no files"):
+        job.run(spark, s3, job.Task("s3://curated/convert/none/", "orc", "s3://curated/convert/target/", "csv", ""))
+    for format_ in set(job.FORMATS) - {"json"}:
+        s3.put_object("curated", f"convert/{format_}/a", b"")
+        with pytest.raises(ValueError, match=f"convert/{format_}/a is empty, as no {format_} is"):
+            job.check(s3, f"s3://curated/convert/{format_}/", format_)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +171,11 @@ def test_columns_in_the_path_and_what_the_target_held(spark: "SparkSession", s3:
 def test_what_a_format_cannot_hold_is_refused(
     spark: "SparkSession", s3: FolderS3, format_: str, value: str, message: str
 ) -> None:
-    table = spark.createDataFrame([(value,)], "text string")
-    with pytest.raises(Exception, match=message):
-        job.write(s3, table, "s3://curated/convert/refused/", format_)
+    spark.createDataFrame([(value,)], "text string").write.parquet("s3://curated/convert/0/")
+    s3.put_object("curated", "convert/1/old", b"as it was")
+    with pytest.raises(ValueError, match=f"^{message}"):
+        job.run(spark, s3, job.Task(path(0), "parquet", path(1), format_, ""))
+    assert held(s3, "convert/1/") == ["old"]
 
 
 def test_other_inputs_are_refused(spark: "SparkSession", s3: FolderS3) -> None:
@@ -105,14 +187,14 @@ def test_other_inputs_are_refused(spark: "SparkSession", s3: FolderS3) -> None:
     s3.put_object("curated", "convert/json/a.json", b'{"a": 1, "b": 2}')
     with pytest.raises(ValueError, match="--schema has no b, which s3://curated/convert/json/ has"):
         job.read(spark, "s3://curated/convert/json/", "json", "a int")
-    two = job.encode_avro([("a", "int"), ("b", "int")], [Row(a=1, b=2)])
-    with pytest.raises(ValueError, match="field b is not in all Avro files, or not in the schema"):
-        list(job.decode_avro([("a", "int")], two))
-    with pytest.raises(ValueError, match="<row> has <b>, which is no column"):
-        list(job.decode_xml([("a", "int")], b"<rows><row><b>1</b></row></rows>"))
+    two = codecs.encode_avro([("a", "int"), ("b", "int")], [Row(a=1, b=2)])
+    with pytest.raises(ValueError, match="not all Avro files, or not the schema, have b int"):
+        list(codecs.decode_avro([("a", "int")], two))
+    with pytest.raises(ValueError, match="row 1 has <b>, which is no column; columns are a"):
+        list(codecs.decode_xml([("a", "int")], b"<rows><row><b>1</b></row></rows>"))
     bomb = b'<!DOCTYPE rows [<!ENTITY a "aa">]><rows><row><a>&a;</a></row></rows>'
     with pytest.raises(ValueError, match="EntitiesForbidden"):
-        list(job.decode_xml([("a", "string")], bomb))
+        list(codecs.decode_xml([("a", "string")], bomb))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from moto import mock_aws
 
 from glue_jobs import curate_flights as job
 from glue_jobs import days as lake_days
+from glue_jobs import watermark
 from producers import flights, weather
 from schemas.flights import CURATED_COLUMNS, PARTITION_KEYS, RAW_COLUMNS, WEATHER_COLUMNS
 from schemas.weather import RAW_COLUMNS as RAW_WEATHER_COLUMNS
@@ -279,6 +280,24 @@ def test_the_last_copy_to_arrive_wins_and_a_doubled_key_adds_no_row(
     assert (rows["b"].temp, rows["b"].plane_year, rows["b"].dest_lat) == (None, None, None)
 
 
+def test_of_two_copies_in_one_object_the_later_one_counts(
+    spark: "SparkSession",
+    s3: FolderS3,
+    deliver: Callable[..., None],
+    days: list[list[Event]],
+    references: dict[str, "DataFrame"],
+) -> None:
+    """And an object in a folder of the day is read, as it is listed."""
+    first = [event | {"dep_delay": -1.0} for event in days[0][:20]]
+    deliver(FIRST, "a", [*first, *(event | {"dep_delay": 5.0} for event in first)], at=1_000)
+    deliver(FIRST, "folder/b", days[0][20:22], at=1_000)
+    raw = job.read_raw(spark, PATHS.raw, job.RAW_SCHEMA, [FIRST])
+    found = {row.event_id: row.dep_delay for row in job.transform(raw, **references).collect()}
+    assert {found[event["event_id"]] for event in first} == {5.0}
+    assert len(found) == 22
+    assert lake_days.list_days(s3, PATHS.raw)[FIRST].objects == 2
+
+
 def test_flights_are_shuffled_once(
     spark: "SparkSession",
     s3: FolderS3,
@@ -327,24 +346,24 @@ def bucket() -> Iterator[Any]:
 
 
 def test_days_are_listed_without_what_spark_does_not_read(bucket: Any) -> None:
-    for key in ("a.parquet", "b.parquet", ".hidden", "_SUCCESS", "sub/c.parquet"):
+    for key in ("a.parquet", "b.parquet", ".hidden", "_SUCCESS", "sub/c.parquet", "_sub/d.parquet"):
         bucket.put_object(Bucket="a-bucket", Key=f"flights/{FIRST}/{key}", Body=b"x")
     bucket.put_object(Bucket="a-bucket", Key=f"flights/{SECOND}/", Body=b"")
     bucket.put_object(Bucket="a-bucket", Key="flights/readme.txt", Body=b"x")
     listed = lake_days.list_days(bucket, "s3://a-bucket/flights/")
-    assert {day: seen.objects for day, seen in listed.items()} == {FIRST: 2}
+    assert {day: seen.objects for day, seen in listed.items()} == {FIRST: 3}
     assert datetime.fromisoformat(listed[FIRST].newest).tzinfo
-    with pytest.raises(RuntimeError, match=r"more than one file .*day=01': 2.*committer"):
-        lake_days.check_one_file_a_day(bucket, "s3://a-bucket/flights/", [FIRST, SECOND])
+    with pytest.raises(RuntimeError, match=r"more than one file .*day=01': 3.*committer"):
+        watermark.check_one_file_a_day(bucket, "s3://a-bucket/flights/", [FIRST, SECOND])
 
 
 def test_state_survives_a_round_trip_and_is_empty_at_first(bucket: Any) -> None:
-    assert lake_days.load_state(bucket, "s3://a-bucket/_state/flights.json") == {}
+    assert watermark.load_state(bucket, "s3://a-bucket/_state/flights.json") == {}
     state = {FIRST: lake_days.Seen("2026-01-01T00:00:00+00:00", 3)}
-    lake_days.save_state(bucket, "s3://a-bucket/_state/flights.json", state)
-    assert lake_days.load_state(bucket, "s3://a-bucket/_state/flights.json") == state
+    watermark.save_state(bucket, "s3://a-bucket/_state/flights.json", state)
+    assert watermark.load_state(bucket, "s3://a-bucket/_state/flights.json") == state
     with pytest.raises(ClientError):
-        lake_days.load_state(bucket, "s3://another/_state/flights.json")
+        watermark.load_state(bucket, "s3://another/_state/flights.json")
 
 
 def test_arguments_of_glue_itself_are_left_alone() -> None:

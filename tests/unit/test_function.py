@@ -19,6 +19,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "lambda/resize/requirements.txt": "package==2",
         "build/vendored/resize/.requirements.txt": "package==2",
         "build/vendored/resize/package.py": "VERSION = 2",
+        "common/__init__.py": "",
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -26,7 +27,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_code_and_packages_are_one_asset(project: Path) -> None:
-    assert _files(project) == {"handler.py", "requirements.txt", "package.py"}
+    own = {"handler.py", "requirements.txt", "package.py"}
+    assert _files(project, [], ["common"]) == [own, own | {"common/__init__.py"}]
 
 
 @pytest.mark.parametrize("change", ["missing", "another version"])
@@ -36,16 +38,27 @@ def test_packages_that_are_not_those_pinned_are_refused(project: Path, change: s
     else:
         (project / "lambda/resize/requirements.txt").write_text("package==3")
     with pytest.raises(function.VendoredPackagesError, match=r"build/vendored/resize .* `make install`"):
-        _files(project)
+        _files(project, [])
 
 
-def _files(project: Path) -> set[str]:
-    """What the function's asset holds."""
+def _files(project: Path, *shared: list[str]) -> list[set[str]]:
+    """What the asset of a function holds, for each list of the packages it shares."""
     app = App(outdir=str(project / "cdk.out"))
     stack = Layer(app, "stack", Deployment("theirs", "123456789012", "eu-west-1", retain=False), "A function")
     key = kms.Key(stack, "Key")
-    function.Function(
-        stack, "Resize", stack.deployment, folder="resize", key=key, failures_reach="nobody", description=""
-    )
-    (asset,) = (project / "cdk.out").glob("asset.*")
-    return {path.name for path in asset.rglob("*")}
+    for number, packages in enumerate(shared):
+        function.Function(
+            stack,
+            f"Resize{number}",
+            stack.deployment,
+            folder="resize",
+            shared=packages,
+            key=key,
+            failures_reach="nobody",
+            description="",
+        )
+    assets = [
+        {str(path.relative_to(asset)) for path in asset.rglob("*") if path.is_file()}
+        for asset in (project / "cdk.out").glob("asset.*")
+    ]
+    return sorted(assets, key=len)

@@ -8,6 +8,7 @@ import pytest
 
 from glue_jobs import match_duplicates as job
 from producers import flights
+from schemas.flights import MATCH_COLUMNS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -45,7 +46,9 @@ def test_most_names_entered_twice_are_found_and_few_others(spark: "SparkSession"
     rows = spark.createDataFrame([*known, *((f"{faa}-again", name) for faa, name in twice)], "id string, name string")
     compared, everything = job.candidates(rows).count(), rows.count() * (rows.count() - 1) // 2
     assert compared < everything / 20
-    found = {row.id: row.cluster for row in job.match(rows, THRESHOLD).collect()}
+    matched = job.match(rows, THRESHOLD)
+    assert matched.dtypes == MATCH_COLUMNS
+    found = {row.id: row.cluster for row in matched.collect()}
     right = [faa for faa, _ in twice if faa in found and found[faa] == found.get(f"{faa}-again")]
     recall = len(right) / len(twice)
     names: dict[str, set[str]] = {cluster: set() for cluster in found.values()}

@@ -15,11 +15,11 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
+from command_line.deployment import stack_prefix, stack_region
 from config import sandbox
 from config.settings import Settings
 from producers import __main__ as command
 from producers import damage, deployment, flights, weather
-from producers.console import stack_prefix, stack_region
 from producers.kinesis import Record
 from producers.refused import RefusedEvents
 from tests.unit.deployed import PREFIX, STACKS, TARGET, Stacks, received

@@ -10,65 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers import damage, flights, weather
-
-CONTRACTS = ("flights", "weather")
-EVENTS: dict[str, list[dict[str, Any]]] = {
-    "flights": list(flights.events(months=[1], limit=30)),
-    "weather": list(weather.events(months=[1], days=[1])),
-}
-SEPARATORS = [(",", ":"), (", ", ": "), (" ,", " :"), (",\n  ", ":\t"), (", ", ":")]
-# JSON of numbers that encoders write in several ways, that are none of their field's, or that no field may hold.
-NUMBERS = (
-    "0", "-0", "0.0", "-0.0", "5", "5.0", "5.00", "5e0", "50E-1", "1e2", "1e-5", "0.0001", "0.00001", "-0.00001",
-    "0.00012", "10.00001", "10.357019999999999", "0.1000000000000000055", "123456789012345.6", "1299", "2400", "2401",
-    "1e999", "NaN", "-Infinity", "05", "+5", "5.", ".5", "9" * 25, "9" * 400, "9" * 5000, "1e16",
-)  # fmt: skip
-TEXTS = ("", "UA", "ua", " UA", "UA ", "U A", "NA", "É", "\ud800", "UA\n", "A" * 65, ": ", ', "', "2013-01-01", "null")
-OTHERS = ("null", "true", "[]", '["EWR"]', "{}", '{"a":{"a":1,"a":1}}', '"\\u0055A"', '"\\ud800"', '"\x00"', "")
+from contracts.events import CONTRACTS
+from producers import damage
+from tests.unit.near_events import EVENTS, NUMBERS, near_events
 
 Import = Callable[[str], dict[str, ModuleType]]
-
-literals = (
-    st.sampled_from(NUMBERS)
-    | st.sampled_from(OTHERS)
-    | (st.sampled_from(TEXTS) | st.text(max_size=4)).map(json.dumps)
-    | (st.integers(-3000, 3000) | st.floats() | st.floats(-2000, 3000)).map(json.dumps)
-)
-
-
-@st.composite
-def near_events(draw: st.DrawFn, contract: str) -> bytes:
-    """A real event's record with some of it changed: values, order, spaces, keys twice, gone, new or escaped, bytes."""
-    event = draw(st.sampled_from(EVENTS[contract]))
-    members = [(json.dumps(name), json.dumps(value)) for name, value in event.items()]
-    for edit in draw(
-        st.lists(st.sampled_from(("value", "value", "twice", "drop", "new", "escape", "move")), max_size=3)
-    ):
-        at = draw(st.integers(0, len(members) - 1))
-        key, value = members.pop(at)
-        if edit == "value":
-            members.insert(at, (key, draw(literals)))
-        elif edit == "twice":
-            members[at:at] = [(key, draw(literals | st.just(value))), (key, value)]
-        elif edit == "new":
-            members[at:at] = [(key, value), (draw(st.sampled_from(('"extra"', '"Origin"', '""'))), draw(literals))]
-        elif edit == "escape":
-            members.insert(at, (f'"\\u{ord(key[1]):04x}{key[2:]}', value))
-        elif edit == "move":
-            members.append((key, value))
-    comma, colon = draw(st.sampled_from(SEPARATORS))
-    data = ("{" + comma.join(key + colon + value for key, value in members) + "}").encode("utf-8", "surrogatepass")
-    if draw(st.integers(0, 4)) == 0:
-        at = draw(st.integers(0, len(data)))
-        data = data[:at] + draw(st.binary(max_size=2)) + data[at + draw(st.integers(0, 2)) :]
-    return data + draw(st.sampled_from([b"", b"\n"]))
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_both_paths_answer_alike(import_lambda: Import, name: str) -> None:
     modules = import_lambda("records_transform")
-    contract = modules["contract"].CONTRACTS[name]
+    contract = CONTRACTS[name]
     parse = modules["fast"].parser(contract)
 
     @settings(max_examples=600)
@@ -80,8 +32,8 @@ def test_both_paths_answer_alike(import_lambda: Import, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
-def test_no_pattern_takes_what_json_would_write_otherwise(import_lambda: Import, name: str) -> None:
-    patterns = [field.pattern for field in import_lambda("records_transform")["contract"].CONTRACTS[name].fields]
+def test_no_pattern_takes_what_json_would_write_otherwise(name: str) -> None:
+    patterns = [field.pattern for field in CONTRACTS[name].fields]
 
     @settings(max_examples=50)
     @given(st.one_of([st.from_regex(pattern, fullmatch=True) for pattern in patterns if pattern]))
@@ -96,7 +48,7 @@ def test_no_pattern_takes_what_json_would_write_otherwise(import_lambda: Import,
 @pytest.mark.parametrize("field", ["arr_delay", "dep_time", "flight", "distance", "hour", "temp", "precip"])
 def test_numbers_in_any_writing_are_answered_alike(import_lambda: Import, name: str, field: str) -> None:
     modules = import_lambda("records_transform")
-    contract = modules["contract"].CONTRACTS[name]
+    contract = CONTRACTS[name]
     parse = modules["fast"].parser(contract)
     event = EVENTS[name][0]
     for number in NUMBERS:
@@ -110,7 +62,7 @@ def test_what_is_right_needs_no_second_look(import_lambda: Import, monkeypatch: 
     modules = import_lambda("records_transform")
     lines = [damage.encode(event) for event in EVENTS[name]]
     monkeypatch.setattr(modules["logic"], "parse", lambda data, contract: pytest.fail(f"looked twice at {data!r}"))
-    parse = modules["fast"].parser(modules["contract"].CONTRACTS[name])
+    parse = modules["fast"].parser(CONTRACTS[name])
     for event, line in zip(EVENTS[name], lines, strict=True):
         as_dumped, indented = json.dumps(event).encode(), json.dumps(event, indent=1).encode()
         shuffled = json.dumps(dict(reversed(event.items()))).encode()

@@ -12,7 +12,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from producers import damage, flights
+from components.delivery import TRANSFORM_MIB
+from contracts.events import CONTRACTS
+from producers import damage, flights, weather
+from tests.unit.near_events import row
 
 EVENT = next(flights.events())
 GOOD = damage.encode(EVENT)
@@ -119,6 +122,31 @@ def test_firehose_keeps_the_bytes_that_quarantine_had_no_time_for(
     assert [record["result"] for record in answer] == ["Ok"] + ["ProcessingFailed"] * 20
     assert [base64.b64decode(record["data"]) for record in answer[1:]] == broken
     assert "20 of 20 quarantine writes not done in time, Firehose keeps the records" in caplog.text
+
+
+@pytest.mark.parametrize("event", [EVENT, next(weather.events())])
+def test_the_answer_to_a_full_buffer_is_small_enough_for_lambda(
+    import_lambda: Import, monkeypatch: pytest.MonkeyPatch, event: dict[str, Any]
+) -> None:
+    """However short the lines, which grow most. docs.aws.amazon.com/firehose/latest/dev/data-transformation.html"""
+    name = "flights" if "flight" in event else "weather"
+    short = {"event_id": "a", "flight": 1, "sched_dep_time": 5, "sched_arr_time": 5, "distance": 1}
+    fields = CONTRACTS[name].fields
+    data = row(*(short.get(field.name, event[field.name]) if field.required else "" for field in fields))
+    monkeypatch.setenv("CONTRACT", name)
+    monkeypatch.setenv("QUARANTINE_PREFIX", f"{name}/")
+    given = {"recordId": "4" * 64, "data": base64.b64encode(data).decode()}
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+    (answer,) = import_lambda("records_transform")["handler"].handler({"records": [given]}, context)["records"]
+    assert answer["result"] == "Ok"
+    records = TRANSFORM_MIB * 2**20 // len(data)
+    assert records * len(json.dumps(answer) + ", ") < 6_000_000
+
+
+@pytest.mark.requirement("str-firehose-lambda")
+def test_csv_goes_on_as_json(handler: Callable[..., dict[str, Any]]) -> None:
+    (answer,) = handler(row(*EVENT.values()))["records"]
+    assert base64.b64decode(answer["data"]) == GOOD + b"\n"
 
 
 def quarantine_of(import_lambda: Import) -> Any:

@@ -5,11 +5,12 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
@@ -18,6 +19,7 @@ from moto import mock_aws
 from ml.captured import INCOMPLETE
 from ml.requests import JSON_LINES, columns, parse
 from ml.schema import FEATURE_SETS, SERVED_FEATURE_SET, columns_of
+from stacks.stream_scoring import TIMEOUT
 
 ENDPOINT, TABLE = "millrace-test-flight-delays", "scores"
 # fmt: off
@@ -27,6 +29,12 @@ DEPARTURE: dict[str, Any] = {
     "distance": 1576.0,
 }
 # fmt: on
+CONTEXT = SimpleNamespace(
+    function_name="score",
+    memory_limit_in_mb=256,
+    invoked_function_arn="arn:aws:lambda:eu-west-1:123456789012:function:score",
+    aws_request_id="1",
+)
 OTHER = DEPARTURE | {"event_id": "2013-01-01-UA-1545-EWR", "origin": "EWR"}
 
 Kept = Callable[[], dict[str, dict[str, Any]]]
@@ -70,7 +78,7 @@ def endpoint(scorer: ModuleType) -> Iterator[Stubber]:
 @pytest.mark.requirement("str-kda-destinations")
 def test_each_flight_has_its_score(scorer: ModuleType, endpoint: Stubber, kept: Kept) -> None:
     _answers(endpoint, 0.25, 0.75)
-    assert scorer.handler(_batch(DEPARTURE, OTHER), None) == {"batchItemFailures": []}
+    assert scorer.handler(_batch(DEPARTURE, OTHER), CONTEXT) == {"batchItemFailures": []}
     items = kept()
     assert {name: item["late_probability"] for name, item in items.items()} == {
         DEPARTURE["event_id"]: Decimal("0.25"),
@@ -84,7 +92,7 @@ def test_each_flight_has_its_score(scorer: ModuleType, endpoint: Stubber, kept: 
 def test_a_batch_that_comes_twice_changes_no_score(scorer: ModuleType, endpoint: Stubber, kept: Kept) -> None:
     for _ in range(2):
         _answers(endpoint, 0.25, 0.25)
-        scorer.handler(_batch(DEPARTURE, DEPARTURE), None)
+        scorer.handler(_batch(DEPARTURE, DEPARTURE), CONTEXT)
     assert [item["late_probability"] for item in kept().values()] == [Decimal("0.25")]
 
 
@@ -101,27 +109,35 @@ def test_the_drift_monitor_knows_the_requests_that_lack_columns(modules: dict[st
 
 
 @pytest.mark.parametrize("damaged", ["{", '"text"', "{}", "[" * 100_000, json.dumps(DEPARTURE | {"event_id": 7})])
-def test_what_comes_before_a_record_that_cannot_be_read_is_scored(
-    damaged: str, scorer: ModuleType, endpoint: Stubber, kept: Kept
-) -> None:
-    batch = _batch(DEPARTURE, OTHER, OTHER)
+def test_all_but_what_cannot_be_read_is_scored(damaged: str, scorer: ModuleType, endpoint: Stubber, kept: Kept) -> None:
+    batch = _batch(DEPARTURE, DEPARTURE, OTHER)
     batch["Records"][1]["kinesis"]["data"] = base64.b64encode(damaged.encode()).decode()
-    _answers(endpoint, 0.25)
-    assert scorer.handler(batch, None) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
-    assert kept().keys() == {DEPARTURE["event_id"]}
+    _answers(endpoint, 0.25, 0.75)
+    assert scorer.handler(batch, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert kept().keys() == {DEPARTURE["event_id"], OTHER["event_id"]}
+    batch["Records"] = batch["Records"][1:2]
+    with pytest.raises(BatchProcessingError, match="All records failed"):
+        scorer.handler(batch, CONTEXT)
+
+
+def test_the_function_has_time_for_all_attempts_at_an_answer_that_takes_a_minute(scorer: ModuleType) -> None:
+    config, writing = scorer.runtime.meta.config, 30
+    assert config.read_timeout > 60
+    attempts = config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout)
+    assert attempts + writing < TIMEOUT.to_seconds()
 
 
 def test_a_throttled_endpoint_leaves_the_batch_to_lambda(scorer: ModuleType, endpoint: Stubber, kept: Kept) -> None:
     endpoint.add_client_error("invoke_endpoint", "ThrottlingException", http_status_code=400)
     with pytest.raises(ClientError, match="ThrottlingException"):
-        scorer.handler(_batch(DEPARTURE), None)
+        scorer.handler(_batch(DEPARTURE), CONTEXT)
     assert kept() == {}
 
 
 def test_an_answer_that_lacks_flights_is_no_answer(scorer: ModuleType, endpoint: Stubber, kept: Kept) -> None:
     _answers(endpoint, 0.25)
     with pytest.raises(RuntimeError, match="answered 1 times for 2 flights"):
-        scorer.handler(_batch(DEPARTURE, OTHER), None)
+        scorer.handler(_batch(DEPARTURE, OTHER), CONTEXT)
     assert kept() == {}
 
 

@@ -4,15 +4,16 @@ import csv
 import io
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from contract import EVENT_ID, Contract
+from contracts.events import EVENT_ID, ID, Contract
 
 _NULLS = ("", "NA")
 # As JSON writes a number: no sign but a minus, no leading zero, no NaN.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 # A record is CSV if it starts with an event id, in quotes or not, or nothing, and a comma. No JSON text does.
-_START = re.compile(rb'("?)([A-Za-z0-9._-]{0,64})\1,')
+_START = re.compile(rb'("?)((?:%s)?)\1,' % ID.pattern.encode())
 
 
 class BrokenCsvError(ValueError):
@@ -41,7 +42,7 @@ def event_of(data: bytes, contract: Contract) -> dict[str, Any]:
         rows = [row for row in csv.reader(io.StringIO(data.decode("utf-8"), newline=""), strict=True) if row]
     except (csv.Error, UnicodeDecodeError) as error:
         raise BrokenCsvError(f"the record is no CSV: {error}") from None
-    names = [field.name for field in contract.fields]
+    names: Sequence[str] = contract.names
     if EVENT_ID.name in rows[0]:
         names = rows.pop(0)
         if len(set(names)) != len(names):

@@ -1,4 +1,4 @@
-"""A DynamoDB table with one item a flight."""
+"""A DynamoDB table of what a stream tells, each item with its day of expiry."""
 
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
@@ -7,20 +7,22 @@ from constructs import Construct
 from components.base import Deployment
 from components.findings import explain
 
-KEY, EXPIRES_AT = "event_id", "expires_at"  # as the functions write them
+EXPIRES_AT = "expires_at"  # as the functions write it
 
 
-class FlightsTable(dynamodb.Table):
+class ExpiringTable(dynamodb.Table):
     """Billed by request, encrypted, recoverable to any second; an item is gone some time after its `EXPIRES_AT`.
 
-    What is in it comes from a stream, which can fill it anew.
+    `item_key` names the attribute that is the key. What is in it comes from a stream, which can fill it anew.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, deployment: Deployment, *, key: kms.IKey) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, deployment: Deployment, *, key: kms.IKey, item_key: str
+    ) -> None:
         super().__init__(
             scope,
             construct_id,
-            partition_key=dynamodb.Attribute(name=KEY, type=dynamodb.AttributeType.STRING),
+            partition_key=dynamodb.Attribute(name=item_key, type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
             encryption_key=key,

@@ -1,6 +1,8 @@
 """The contracts: what an event of flights or of weather has to be, field by field. No AWS."""
 
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 YEARS = (2000, 2099)
@@ -11,7 +13,8 @@ _DELAY = (-1440, 2880)
 class Field(NamedTuple):
     """A field's rule: exact Python types (bool is no int), then a range or a pattern of the whole string.
 
-    No pattern takes a space, a quote, a backslash or what is not ASCII: fast.py matches it within JSON's own bytes.
+    No pattern takes a space, a quote, a backslash or what is not ASCII: the transform's fast path matches it within
+    JSON's own bytes.
     """
 
     name: str
@@ -22,7 +25,8 @@ class Field(NamedTuple):
     pattern: re.Pattern[str] | None = None
 
 
-class Contract(NamedTuple):
+@dataclass(frozen=True)
+class Contract:
     """An event's fields in the order in which they are written.
 
     `clock_times` are fields as 1759 whose last two digits are minutes. An id that starts with `id_start` has to start
@@ -35,6 +39,14 @@ class Contract(NamedTuple):
     id_start: re.Pattern[str]
     id_format: str
     id_in_utc: bool = False
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @cached_property
+    def doubles(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields if float in field.types)
 
 
 def _text(name: str, pattern: str, required: bool = True) -> Field:
@@ -49,8 +61,11 @@ def _double(name: str, low: float, high: float, required: bool = True) -> Field:
     return Field(name, (float, int), required, low, high)
 
 
-EVENT_ID = _text("event_id", r"[A-Za-z0-9._-]{1,64}")
-_TIME_HOUR = _text("time_hour", r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):00:00(Z|[+-][0-9]{2}:[0-9]{2})")
+ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+EVENT_ID = Field("event_id", (str,), required=True, pattern=ID)
+_HOUR = "([01][0-9]|2[0-3])"
+# Minutes of an offset are below 60, or Python would take 75 for an hour and a quarter.
+_TIME_HOUR = _text("time_hour", rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{_HOUR}:00:00(Z|[+-]{_HOUR}:[0-5][0-9])")
 _DAY = (_int("year", *YEARS), _int("month", 1, 12), _int("day", 1, 31))
 _ORIGIN = _text("origin", r"[A-Z]{3}")
 
