@@ -54,13 +54,12 @@ def main() -> int:
     """Run the demo; on an error say what broke, keep the local cloud for a look and exit with 1, on Ctrl-C with 130."""
     chosen = options()
     demo = Demo(Cloud(chosen.state.resolve()), Plan(chosen.days), folder=chosen.folder.resolve())
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        signal.signal(number, demo.interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a script's shell has what it starts with `&` ignore the first
+        signal.signal(number, signal.default_int_handler)
     try:
         path = run(demo)
     except KeyboardInterrupt:
-        for number in signals:  # a second one must not leave anything running
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not leave anything running
             signal.signal(number, signal.SIG_IGN)
         demo.cloud.stop()
         demo.console.print("stopped; nothing is left running")

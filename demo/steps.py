@@ -67,12 +67,6 @@ class Demo:
     happened: list[Happened] = field(default_factory=list)
     months: set[int] = field(default_factory=set)  # replayed so far
     current: str = "prepare"  # the step that is running
-    interrupted: bool = False
-
-    def interrupt(self, *_: object) -> None:
-        """What Ctrl-C does. Python drops what is raised while it frees an object, so steps look at the mark as well."""
-        self.interrupted = True
-        raise KeyboardInterrupt
 
     @property
     def ledger(self) -> Path:
@@ -88,13 +82,10 @@ class Demo:
             last = [""]
 
             def show(text: str) -> None:
-                if self.interrupted:
-                    raise KeyboardInterrupt
                 last[0] = text
                 elapsed = time.monotonic() - started
                 status.update(f"{name} [dim]{elapsed:.0f} s[/dim] {text[:100]}")
 
-            show("")
             yield show
         taken = time.monotonic() - started
         self.seconds[name] = round(self.seconds.get(name, 0) + taken, 1)

@@ -193,21 +193,3 @@ def test_a_new_run_forgets_the_last_failure(run_main: Callable[[BaseException], 
     run_main(KeyError("Stacks"))
     run_main(KeyboardInterrupt())
     assert not {"failed.json", "failed.log"} & {path.name for path in tmp_path.iterdir()}
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # which is what is shown here
-def test_an_interrupt_that_python_drops_ends_the_next_step(tmp_path: Path) -> None:
-    class Freed:
-        def __del__(self) -> None:
-            signal.raise_signal(signal.SIGTERM)
-
-    demo = Demo(Cloud(tmp_path, 1), Plan(), Console(width=200))
-    before = signal.signal(signal.SIGTERM, demo.interrupt)
-    try:
-        with pytest.raises(KeyboardInterrupt), demo.step("deploy") as show:
-            Freed()
-            assert demo.interrupted
-            show("one more line")
-            pytest.fail("the step went on")
-    finally:
-        signal.signal(signal.SIGTERM, before)
