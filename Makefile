@@ -17,12 +17,14 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 CDK := node_modules/.bin/cdk
+# Every stack of ENV. Not --all: that is those outside of any stage, of which there are none.
+STACKS = '$(ENV)/*' -c environment=$(ENV)
 # A review needs no account: without these the CLI looks for none.
 OFFLINE := env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN -u CDK_DEFAULT_ACCOUNT \
 	-u CDK_DEFAULT_REGION AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench-stream bench-etl bench-faults security synth bootstrap deploy replay redrive flink-start flink-stop destroy destroy-local lint lock clean install python
+.PHONY: help demo test check bench-stream bench-etl bench-faults security synth bootstrap diff deploy replay redrive flink-start flink-stop destroy destroy-local lint lock clean install python
 
 help: ## list the commands
 	@awk -F':[^#]*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,8 +62,11 @@ synth: install ## synthesize ENV (sandbox, staging, production or all) into cdk.
 bootstrap: install ## once, before the first deploy of ENV: prepare the account of your credentials for the CDK
 	$(CDK) bootstrap -c environment=$(ENV)
 
+diff: install ## show what deploy would change in the AWS account of your credentials
+	$(CDK) diff $(STACKS)
+
 deploy: install ## deploy ENV into the AWS account of your credentials
-	$(CDK) deploy --all -c environment=$(ENV)
+	$(CDK) deploy $(STACKS)
 
 replay: install ## send the flights and weather of MONTHS (1-12) to ENV's account
 	.venv/bin/python -m producers --environment $(ENV) --months $(MONTHS)
@@ -76,7 +81,7 @@ flink-stop: install ## stop ENV's real-time job; it goes on from there when star
 	.venv/bin/python -m flink_jobs stop --environment $(ENV)
 
 destroy: install ## destroy ENV in the AWS account of your credentials
-	$(CDK) destroy --all -c environment=$(ENV)
+	$(CDK) destroy $(STACKS)
 
 destroy-local: install ## destroy the demo's stacks, list what is left (nothing), stop the local cloud
 	.venv/bin/python -m local destroy

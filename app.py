@@ -39,18 +39,23 @@ PACKS = (AwsSolutionsChecks, NIST80053R5Checks, HIPAASecurityChecks, PCIDSS321Ch
 
 
 class Platform(Stage):
-    """All layers of one environment."""
+    """All layers of one environment; each method is one part of the path that data takes."""
 
     def __init__(self, scope: Construct, environment: str, settings: Settings) -> None:
         super().__init__(scope, environment)
-        here = settings.deployment
-        foundation = Foundation(self, "foundation", here, settings.foundation)
-        key, image = (
-            foundation.key,
-            {"repository": foundation.image.repository, "image_uri": foundation.image.uri},
-        )
-        vpc = foundation.jobs_vpc
+        foundation = Foundation(self, "foundation", settings.deployment, settings.foundation)
+        lake, streaming = self._ingest(settings, foundation)
+        real_time = self._judge_in_real_time(settings, foundation, lake, streaming)
+        self._curate(settings, foundation, lake, streaming)
+        self._learn_and_serve(settings, foundation, lake, real_time)
+        images = Images(self, "images", settings.deployment, settings.images, key=foundation.key)
+        self._guard(settings, foundation, lake, images)
+        Tags.of(self).add("project", "millrace")
+        Tags.of(self).add("environment", environment)
 
+    def _ingest(self, settings: Settings, foundation: Foundation) -> tuple[DataLake, Streaming]:
+        """Events -> streams -> raw, and the state of every flight."""
+        here, key = settings.deployment, foundation.key
         lake = DataLake(self, "data-lake", here, settings.data_lake, key=key, vpc=foundation.vpc)
         streaming = Streaming(
             self,
@@ -71,6 +76,13 @@ class Platform(Stage):
             stream=streaming.stream,
             quarantine=lake.quarantine,
         )
+        return lake, streaming
+
+    def _judge_in_real_time(
+        self, settings: Settings, foundation: Foundation, lake: DataLake, streaming: Streaming
+    ) -> RealTime:
+        """Flights stream -> delays with their anomalies, and departures to be scored."""
+        here, key = settings.deployment, foundation.key
         real_time = RealTime(
             self,
             "real-time",
@@ -91,6 +103,11 @@ class Platform(Stage):
             curated=lake.curated,
             database=lake.database,
         )
+        return real_time
+
+    def _curate(self, settings: Settings, foundation: Foundation, lake: DataLake, streaming: Streaming) -> None:
+        """Raw -> curated, catalogued tables, and what further jobs make of them."""
+        here, key = settings.deployment, foundation.key
         etl = CatalogEtl(
             self,
             "catalog-etl",
@@ -129,6 +146,11 @@ class Platform(Stage):
             curate_job=etl.job,
             alerts=etl.alerts,
         )
+
+    def _learn_and_serve(self, settings: Settings, foundation: Foundation, lake: DataLake, real_time: RealTime) -> None:
+        """Curated -> model -> endpoint -> scores; what it answers is watched, and drift trains anew."""
+        here, key, vpc = settings.deployment, foundation.key, foundation.jobs_vpc
+        image = {"repository": foundation.image.repository, "image_uri": foundation.image.uri}
         training = Training(
             self,
             "training",
@@ -176,7 +198,10 @@ class Platform(Stage):
             failed_roll_outs_name=serving.failed_roll_outs.queue_name,
             training_pipeline_arn=training.pipeline.arn,
         )
-        images = Images(self, "images", here, settings.images, key=key)
+
+    def _guard(self, settings: Settings, foundation: Foundation, lake: DataLake, images: Images) -> None:
+        """What an environment may have besides: an audit trail, people's roles, settings of the whole account."""
+        here, key = settings.deployment, foundation.key
         if settings.audit:
             buckets = [lake.raw, lake.quarantine, lake.curated, lake.features, lake.models, lake.captured]
             buckets += [lake.athena_results, images.pictures, images.thumbnails]
@@ -199,8 +224,6 @@ class Platform(Stage):
             )
         if settings.account_settings.wanted:
             AccountSettings(self, "account-settings", here, settings.account_settings, key=key)
-        Tags.of(self).add("project", "millrace")
-        Tags.of(self).add("environment", environment)
 
 
 def main() -> None:

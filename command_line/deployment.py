@@ -5,17 +5,24 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from config import ENVIRONMENTS, REGION, settings_of
+
 
 def add_deployment(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which deployment is meant."""
-    parser.add_argument("--environment", required=True, help="sandbox, staging or production")
-    parser.add_argument("--prefix", help="of the stack names, default millrace-<environment>")
-    parser.add_argument("--region", help="default: AWS_DEFAULT_REGION or the profile's")
+    parser.add_argument("--environment", required=True, choices=ENVIRONMENTS)
+    parser.add_argument("--prefix", help="of the stack names, default as in config/<environment>.py")
+    parser.add_argument("--region", help="default as in config/<environment>.py")
 
 
 def stack_prefix(options: argparse.Namespace) -> str:
     """Return what the names of the deployment's stacks begin with."""
-    return options.prefix or f"millrace-{options.environment}"
+    return options.prefix or str(settings_of(options.environment)["prefix"])
+
+
+def stack_region(options: argparse.Namespace) -> str:
+    """Return where the deployment's stacks are: not where the user's profile is, which the deployment did not ask."""
+    return options.region or str(settings_of(options.environment).get("region", REGION))
 
 
 def outputs(cloudformation: Any, stack: str, *keys: str) -> dict[str, str]:

@@ -9,6 +9,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from components.findings import explain
+
 AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 LESS_THAN = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
 
@@ -29,7 +31,12 @@ class Alerts(sns.Topic):
             )
         )
         if email:
-            self.add_subscription(subscriptions.EmailSubscription(email))
+            # https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
+            explain(
+                self.add_subscription(subscriptions.EmailSubscription(email)),
+                "SNSRedrivePolicy",
+                "SNS tries a mail for six hours, and the alarm stays on; nobody would read a queue of notices",
+            )
 
     def alarm(
         self,

@@ -117,10 +117,12 @@ class ZoneBucket(s3.Bucket):
             ]
 
 
-def keep_the_emptier_log(stack: Stack, deployment: Deployment, key: kms.IKey) -> None:
+def own_auto_delete_logs(stack: Stack, deployment: Deployment, key: kms.IKey) -> None:
     """Give CDK's function that empties buckets a log group of the stack: its own would outlive the stack."""
     log_group = LogGroup(stack, "EmptierLogs", deployment, key=key)
-    emptier = stack.node.find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider")
-    handler = emptier.node.find_child("Handler")
+    auto_delete = stack.node.find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider")
+    handler = auto_delete.node.find_child("Handler")
     handler.add_property_override("LoggingConfig", {"LogGroup": log_group.log_group_name})
-    explain(emptier, "CKV_AWS_11[567]", "the CDK's own; CloudFormation calls it, waits for it and hears of its failure")
+    explain(
+        auto_delete, "CKV_AWS_11[567]", "the CDK's own; CloudFormation calls it, waits for it and hears of its failure"
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from aws_cdk import Duration, Size
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kinesisfirehose as firehose
@@ -10,6 +11,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from components.alerts import Alerts
 from components.base import Deployment
 from components.delivery_role import DeliveryRole
 from components.findings import explain
@@ -35,7 +37,8 @@ class Delivery(Construct):
 
     `contract` is one of contracts/events.py, `columns` those of its events without the partition keys. Under
     `prefix` are the valid events in `raw` and the refused records in `quarantine`; in `raw`, errors/<prefix> has what
-    could not be delivered and source/<prefix> every record as it came. `table` and `name` are for others.
+    could not be delivered and source/<prefix> every record as it came. `alerts` tells people of records that wait for
+    longer than `late`, and of those that go to errors/. `table` and `name` are for others.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Delivery(Construct):
         columns: Sequence[tuple[str, str]],
         buffer_size: Size,
         buffer_interval: Duration,
+        alerts: Alerts,
+        late: Duration,
     ) -> None:
         super().__init__(scope, construct_id)
         self.table = DayPartitionedTable(
@@ -117,6 +122,30 @@ class Delivery(Construct):
             delivery, "KDF1", "the records are encrypted in the stream it reads; Firehose takes no key of its own then"
         )
         self.name = delivery.delivery_stream_name
+        self._watch(alerts, late, delivery, transform)
+
+    def _watch(self, alerts: Alerts, late: Duration, delivery: firehose.DeliveryStream, transform: Function) -> None:
+        """https://docs.aws.amazon.com/firehose/latest/dev/monitoring-with-cloudwatch-metrics.html"""
+
+        def metric(name: str, statistic: str) -> cloudwatch.Metric:
+            return delivery.metric(name, statistic=statistic, period=Duration.minutes(5))
+
+        alerts.alarm(
+            f"{self.node.id}Late",
+            metric("DeliveryToS3.DataFreshness", "Maximum"),
+            "Records wait for the lake: the delivery stream's log says why they can't be written",
+            threshold=late.to_seconds(),
+        )
+        alerts.alarm(
+            f"{self.node.id}TransformFails",
+            transform.metric_errors(period=Duration.minutes(5)),
+            "Batches fail whole: Firehose tries again, then keeps the records under errors/, to be redriven",
+        )
+        alerts.alarm(
+            f"{self.node.id}ConversionFails",
+            metric("FailedConversion.Records", "Sum"),
+            "Valid events don't fit the table's schema: they are under errors/, to be redriven",
+        )
 
     def _transform(
         self, deployment: Deployment, key: kms.IKey, quarantine: s3.IBucket, contract: str, prefix: str

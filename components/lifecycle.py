@@ -117,8 +117,8 @@ def archive_tiers(bucket: str, archive_days: int, deep_archive_days: int) -> dic
 
 def problems(rule: Rule) -> Iterator[str]:
     """What S3 would refuse in a rule, or charge for in vain."""
-    yield from _ways("", rule.transitions, rule.expire_days)
-    yield from _ways("noncurrent ", rule.noncurrent_transitions, rule.noncurrent_expire_days)
+    yield from _transition_problems("", rule.transitions, rule.expire_days)
+    yield from _transition_problems("noncurrent ", rule.noncurrent_transitions, rule.noncurrent_expire_days)
     if rule.tags and (rule.abort_uploads_days or rule.drop_delete_markers):
         yield "uploads and delete markers have no tags: give it a prefix, or put them into a rule of their own"
     if rule.drop_delete_markers and rule.expire_days:
@@ -130,25 +130,26 @@ def problems(rule: Rule) -> Iterator[str]:
         yield "it does nothing: give it transitions, a number of days or drop_delete_markers"
 
 
-def _ways(kind: str, transitions: Days, expires: int | None) -> Iterator[str]:
-    """Problems of the way through the classes to the end; `kind` precedes the name of a setting."""
-    way = sorted(transitions.items(), key=lambda step: step[1])
-    for name, days in way:
+def _transition_problems(kind: str, transitions: Days, expires: int | None) -> Iterator[str]:
+    """Problems of the steps from class to class until objects expire; `kind` precedes the name of a setting."""
+    steps = sorted(transitions.items(), key=lambda step: step[1])
+    for name, days in steps:
         if days < TERMS[name].earliest:
             yield f"{kind}{name} at day {days}: S3 takes day {TERMS[name].earliest} or later"
-    for (name, days), (following, then) in pairwise(way):
+    for (name, days), (following, then) in pairwise(steps):
         if following not in TERMS[name].leads_to:
             yield f"{kind}{following} at day {then} comes after {name} at day {days}: S3 knows no such move"
-        yield from _stay(kind, name, days, f"{following} at day {then}", then)
-    if expires and way:
-        name, days = way[-1]
+        yield from _minimum_problem(kind, name, days, f"{following} at day {then}", then)
+    if expires and steps:
+        name, days = steps[-1]
         if expires <= days:
             yield f"{kind}{name} at day {days}, but objects are gone at day {expires}: it has to be earlier"
         else:
-            yield from _stay(kind, name, days, f"the end at day {expires}", expires)
+            yield from _minimum_problem(kind, name, days, f"the end at day {expires}", expires)
 
 
-def _stay(kind: str, name: StorageClass, days: int, what: str, then: int) -> Iterator[str]:
+def _minimum_problem(kind: str, name: StorageClass, days: int, what: str, then: int) -> Iterator[str]:
+    """What is wrong if objects leave a class before its minimum number of days."""
     terms = TERMS[name]
     if then - days < terms.minimum_days:
         why = "S3 refuses less" if terms.refuses else "S3 charges for the rest of them"

@@ -13,9 +13,6 @@ from components.findings import explain
 
 # What a shard takes and gives: https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
 MB_IN, RECORDS_IN, MB_OUT = 1, 1_000, 2
-# A new on-demand stream takes 4 MB/s and 4,000 records/s, as many shards would:
-# https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html
-ON_DEMAND_SHARDS = 4
 
 
 def shards_needed(mb_in: float, records_in: float, mb_out: float) -> int:

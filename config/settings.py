@@ -1,6 +1,5 @@
 """Settings of an environment: typed, validated at synth, with errors that name the setting and what is allowed."""
 
-import importlib
 import os
 from pathlib import Path
 from typing import Any, get_args
@@ -9,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from components.base import Deployment, Options
+from config import ENVIRONMENTS, REGION, settings_of
 from stacks.account_settings import AccountSettingsOptions
 from stacks.audit import AuditOptions
 from stacks.catalog_etl import CatalogEtlOptions
@@ -27,7 +27,6 @@ from stacks.stream_scoring import StreamScoringOptions
 from stacks.streaming import StreamingOptions
 from stacks.training import TrainingOptions
 
-ENVIRONMENTS = ("sandbox", "staging", "production")
 EXAMPLE_ACCOUNT = "123456789012"  # AWS's own placeholder: a review needs an account number, not an account
 
 
@@ -43,11 +42,14 @@ class Settings(Options):
         description="starts every name: lower case, digits and hyphens, 3 to 25, no hyphen at the end",
     )
     account: str | None = Field(None, pattern=r"^\d{12}$", description="12 digits; none: that of the credentials")
-    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS region")
+    region: str = Field(REGION, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS region")
     availability_zones: tuple[str, ...] = Field(
         (), description="names of the zones to use, such as us-east-1a; none: the region's first three"
     )
     retain: bool = Field(True, description="keep data when stacks are destroyed")
+    alert_email: str | None = Field(
+        None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of alarms, where a stack's options name nobody"
+    )
     foundation: FoundationOptions = FoundationOptions()
     data_lake: DataLakeOptions = DataLakeOptions()
     streaming: StreamingOptions = StreamingOptions()
@@ -101,7 +103,7 @@ def load(environment: str) -> Settings:
     """The settings in config/<environment>.py. Raises SettingsError for an unknown environment or a wrong setting."""
     if environment not in ENVIRONMENTS:
         raise SettingsError(f"environment is {environment!r}; it must be one of {', '.join(ENVIRONMENTS)}")
-    return validate(importlib.import_module(f"config.{environment}").SETTINGS, f"config/{environment}.py")
+    return validate(settings_of(environment), f"config/{environment}.py")
 
 
 def validate(values: dict[str, Any], source: str | Path) -> Settings:
@@ -109,12 +111,19 @@ def validate(values: dict[str, Any], source: str | Path) -> Settings:
     if not isinstance(values, dict):
         raise SettingsError(f"{source} gives {values!r:.60}; settings are a dictionary of names and values")
     try:
-        return Settings.model_validate(values)
+        return _with_addresses(Settings.model_validate(values))
     except ValidationError as error:
         wrong = [
             "  " + ": ".join(filter(None, (_path(problem["loc"]), _explain(problem)))) for problem in error.errors()
         ]
         raise SettingsError("\n".join([f"{source} has {len(wrong)} wrong setting(s):", *wrong])) from None
+
+
+def _with_addresses(settings: Settings) -> Settings:
+    """The same, with the environment's `alert_email` in the options of each stack that has alarms and names nobody."""
+    named = {"alert_email": settings.alert_email}
+    silent = {name: options for name, options in settings if getattr(options, "alert_email", "") is None}
+    return settings.model_copy(update={name: options.model_copy(update=named) for name, options in silent.items()})
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -118,21 +119,20 @@ def check(
     sent = read_ledger(ledger)
     hours = {event_id: event for event_id, event in sent.items() if event_id in weather}
     departures = {event_id: event for event_id, event in sent.items() if event_id not in weather}
-    findings: defaultdict[str, list[str]] = defaultdict(list)
-    findings["flights of the data were never sent"] += sorted(flights - sent.keys())
-    findings["hours of the data's weather were never sent"] += sorted(weather - sent.keys())
-    findings["events sent are no flight of the data"] += sorted(departures.keys() - flights)
-    findings["objects are under the delivery streams' error prefix"] += _undelivered(s3, raw_bucket)
-    places: Places = {}
     with ThreadPoolExecutor(THREADS) as pool:
-        raw = _check_raw(s3, pool, raw_bucket, "flights", departures, at_least_once, findings)
-        raw_weather = _check_raw(s3, pool, raw_bucket, "weather", hours, at_least_once, findings)
-        _check_source(s3, pool, raw_bucket, sent, findings)
-        curated = _check_rows(s3, pool, curated_bucket, "flights", sent, places, findings)
-        landed = _check_rows(s3, pool, raw_bucket, "weather", sent, places, findings)
-        reasons = _check_quarantine(s3, pool, quarantine_bucket, "flights", sent, places, findings)
-        weather_reasons = _check_quarantine(s3, pool, quarantine_bucket, "weather", sent, places, findings)
-    _check_places(sent, hours.keys(), places, findings)
+        checked = _Check(s3, pool, sent)
+        checked.findings["flights of the data were never sent"] += sorted(flights - sent.keys())
+        checked.findings["hours of the data's weather were never sent"] += sorted(weather - sent.keys())
+        checked.findings["events sent are no flight of the data"] += sorted(departures.keys() - flights)
+        checked.undelivered(raw_bucket)
+        raw = checked.raw(raw_bucket, "flights", departures, at_least_once)
+        raw_weather = checked.raw(raw_bucket, "weather", hours, at_least_once)
+        checked.source(raw_bucket)
+        curated = checked.rows(curated_bucket, "flights")
+        landed = checked.rows(raw_bucket, "weather")
+        reasons = checked.quarantine(quarantine_bucket, "flights")
+        weather_reasons = checked.quarantine(quarantine_bucket, "weather")
+        checked.ends(hours.keys())
     return Accounting(
         records_expected=len(flights),
         records_sent=len(departures),
@@ -143,7 +143,7 @@ def check(
             len(weather), len(hours), landed, weather_reasons.total(), raw_weather.total() - len(raw_weather)
         ),
         records_redelivered=sum(max(0, rows - sent[event_id].copies) for event_id, rows in raw.items()),
-        findings=dict(findings),
+        findings=dict(checked.findings),
     )
 
 
@@ -153,17 +153,22 @@ def flights_of(months: Collection[int], days: Collection[int], years: Collection
     An id is year-month-day-carrier-number-origin; other years than the data's repeat its flights.
     Raises ValueError if two flights have one id.
     """
+    chosen = {f"-{month:02}-{day:02}-" for month in months for day in days}
+    return {f"{year}{flight}" for flight in _flights() if flight[:7] in chosen for year in years}
+
+
+@cache
+def _flights() -> list[str]:
+    """The year's flights, each as its event id without the year."""
     path = _data("flights.csv.zip")
     with zipfile.ZipFile(path) as archive, archive.open("flights.csv") as file:
-        ids = [
-            f"{year}-{row['month']:0>2}-{row['day']:0>2}-{row['carrier']}-{row['flight']}-{row['origin']}"
+        flights = [
+            f"-{row['month']:0>2}-{row['day']:0>2}-{row['carrier']}-{row['flight']}-{row['origin']}"
             for row in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
-            if int(row["month"]) in months and int(row["day"]) in days
-            for year in years
         ]
-    if repeated := [event_id for event_id, count in Counter(ids).items() if count > 1]:
+    if repeated := [flight for flight, count in Counter(flights).items() if count > 1]:
         raise ValueError(f"{path} has flights with one id: {', '.join(repeated[:SHOWN])}")
-    return set(ids)
+    return flights
 
 
 def weather_of(months: Collection[int], days: Collection[int], years: Collection[int] = (DATA_YEAR,)) -> set[str]:
@@ -197,144 +202,148 @@ def read_ledger(path: Path) -> dict[str, Sent]:
     return sent
 
 
-def _undelivered(s3: Any, bucket: str) -> list[str]:
-    """What Firehose could not deliver and nobody has redriven."""
-    marks = set(_keys(s3, bucket, "redriven/"))
-    return [key for key in _keys(s3, bucket, "errors/") if f"redriven/{key}" not in marks]
+@dataclass
+class _Check:
+    """What was sent held against what S3 has: `places` says where each event was found, `findings` what is wrong."""
 
+    s3: Any
+    pool: ThreadPoolExecutor
+    sent: dict[str, Sent]
+    places: Places = field(default_factory=dict)
+    findings: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-def _check_raw(
-    s3: Any,
-    pool: ThreadPoolExecutor,
-    bucket: str,
-    source: str,
-    sent: dict[str, Sent],
-    at_least_once: bool,
-    findings: dict[str, list[str]],
-) -> Counter[str]:
-    """Count raw rows by event id and hold them against the copies that were sent."""
-    keys = [key for key in _keys(s3, bucket, f"{source}/") if DAY_IN_KEY.match(key)]
-    rows: Counter[str] = Counter()
-    for table in _each(pool, lambda key: _table(s3, bucket, key, ["event_id"]), keys):
-        rows.update(table["event_id"].to_pylist())
-    for event_id, event in sent.items():
-        copies, found = event.copies if event.kind == "good" else 0, rows.get(event_id, 0)
-        if found < copies or (found > copies and not (copies and at_least_once)):
-            findings["events have other copies in raw than were sent"].append(f"{event_id} ({found}, not {copies})")
-    for event_id in rows.keys() - sent.keys():
-        findings["events in raw were never sent"].append(event_id)
-        del rows[event_id]
-    return rows
+    def undelivered(self, bucket: str) -> None:
+        """Look for what Firehose could not deliver and nobody has redriven."""
+        marks = set(self._keys(bucket, "redriven/"))
+        self.findings["objects are under the delivery streams' error prefix"] += [
+            key for key in self._keys(bucket, "errors/") if f"redriven/{key}" not in marks
+        ]
 
+    def raw(self, bucket: str, source: str, sent: dict[str, Sent], at_least_once: bool) -> Counter[str]:
+        """Count raw rows by event id and hold them against the copies that were `sent` of this source."""
+        keys = [key for key in self._keys(bucket, f"{source}/") if DAY_IN_KEY.match(key)]
+        rows: Counter[str] = Counter()
+        for table in self._each(lambda key: self._table(bucket, key, ["event_id"]), keys):
+            rows.update(table["event_id"].to_pylist())
+        for event_id, event in sent.items():
+            copies, found = event.copies if event.kind == "good" else 0, rows.get(event_id, 0)
+            if found < copies or (found > copies and not (copies and at_least_once)):
+                self.findings["events have other copies in raw than were sent"].append(
+                    f"{event_id} ({found}, not {copies})"
+                )
+        for event_id in rows.keys() - sent.keys():
+            self.findings["events in raw were never sent"].append(event_id)
+            del rows[event_id]
+        return rows
 
-def _check_source(
-    s3: Any, pool: ThreadPoolExecutor, bucket: str, sent: dict[str, Sent], findings: dict[str, list[str]]
-) -> None:
-    """Look for the bytes of each record among the source records, of which each ends with a newline."""
-    kept: Counter[bytes] = Counter()
-    for lines in _each(pool, lambda key: _lines(s3, bucket, key), _keys(s3, bucket, "source/")):
-        kept.update(lines)
-    for event_id, event in sent.items():
-        if event.kind != "oversize" and kept[event.sha256] < event.copies:
-            findings["events are not among the source records"].append(event_id)
+    def source(self, bucket: str) -> None:
+        """Look for the bytes of each record among the source records, of which each ends with a newline."""
+        kept: Counter[bytes] = Counter()
+        for lines in self._each(lambda key: self._lines(bucket, key), self._keys(bucket, "source/")):
+            kept.update(lines)
+        for event_id, event in self.sent.items():
+            if event.kind != "oversize" and kept[event.sha256] < event.copies:
+                self.findings["events are not among the source records"].append(event_id)
 
+    def rows(self, bucket: str, source: str) -> int:
+        """Note the place of each row, hold its values against the bytes sent; return the number of ids.
 
-def _lines(s3: Any, bucket: str, key: str) -> list[bytes]:
-    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    return [hashlib.sha256(line).digest() for line in io.BytesIO(body)]
+        The rows are those in which an event ends: curated ones of flights, and raw ones of weather, where a repeated
+        event is still repeated.
+        """
+        place = "curated" if source == "flights" else "raw"
+        ids = set()
+        for found in self._each(lambda key: self._digests(bucket, source, key), self._keys(bucket, f"{source}/")):
+            for event_id, digest in found:
+                if place == "curated" or event_id not in ids:
+                    self.places[event_id] = (*self.places[event_id], place) if event_id in self.places else ONCE[place]
+                ids.add(event_id)
+                event = self.sent.get(event_id)
+                if event is None:
+                    self.findings[f"{place} events were never sent"].append(event_id)
+                elif event.kind == "good" and event.sha256 != digest:
+                    self.findings[f"{place} events differ from what was sent"].append(event_id)
+        return len(ids)
 
+    def quarantine(self, bucket: str, source: str) -> Counter[str]:
+        """Note the reason, a place, of each quarantined or refused document; check bytes and id; count reasons."""
+        ids = {event.sha256: event_id for event_id, event in self.sent.items()}
+        keys = [*self._keys(bucket, f"{source}/"), *self._keys(bucket, f"refused/{source}/")]
+        reasons: Counter[str] = Counter()
+        for key, document in zip(keys, self._each(lambda key: self._document(bucket, key), keys), strict=True):
+            data = base64.b64decode(document["data"])
+            digest = hashlib.sha256(data).digest()
+            reason = document["reason"]
+            reasons[reason] += 1
+            if not document["sha256"] == digest.hex() == Path(key).stem:
+                self.findings["quarantined documents do not hold the bytes they name"].append(key)
+            if (reason == "oversize") != key.startswith("refused/") or reason not in REASONS:
+                self.findings["quarantined documents have a reason that their prefix cannot have"].append(key)
+            if digest not in ids:
+                self.findings["quarantined records were never sent"].append(key)
+                continue
+            self.places[ids[digest]] = (*self.places.get(ids[digest], ()), reason)
+            if document["event_id"] is None:
+                if not _may_lack_id(reason, data):
+                    self.findings["quarantined documents lack an event_id that can be read"].append(key)
+            elif document["event_id"] != ids[digest]:
+                self.findings["quarantined documents name another event"].append(key)
+        return reasons
 
-def _check_rows(
-    s3: Any,
-    pool: ThreadPoolExecutor,
-    bucket: str,
-    source: str,
-    sent: dict[str, Sent],
-    places: Places,
-    findings: dict[str, list[str]],
-) -> int:
-    """Note the place of each row, hold its values against the bytes sent; return the number of ids.
+    def ends(self, hours: Set[str]) -> None:
+        """Hold the places that an event was found in against the one where it is to end; `hours` are of weather."""
+        for event_id, event in self.sent.items():
+            good = "raw" if event_id in hours else "curated"
+            expected = good if event.kind == "good" else event.kind
+            found = self.places.get(event_id, ())
+            if not found:
+                self.findings["events are in no place"].append(f"{event_id} ({event.kind})")
+            elif len(found) > 1:
+                self.findings["events are in more than one place"].append(f"{event_id} ({', '.join(found)})")
+            elif found != (expected,):
+                self.findings["events are in the wrong place"].append(f"{event_id} ({found[0]}, not {expected})")
 
-    The rows are those in which an event ends: curated ones of flights, and raw ones of weather, where a repeated event
-    is still repeated.
-    """
-    place = "curated" if source == "flights" else "raw"
-    ids = set()
-    for found in _each(pool, lambda key: _digests(s3, bucket, source, key), _keys(s3, bucket, f"{source}/")):
-        for event_id, digest in found:
-            if place == "curated" or event_id not in ids:
-                places[event_id] = (*places[event_id], place) if event_id in places else ONCE[place]
-            ids.add(event_id)
-            event = sent.get(event_id)
-            if event is None:
-                findings[f"{place} events were never sent"].append(event_id)
-            elif event.kind == "good" and event.sha256 != digest:
-                findings[f"{place} events differ from what was sent"].append(event_id)
-    return len(ids)
+    def _each(self, read: Callable[[str], T], keys: Iterable[str]) -> Iterator[T]:
+        """Yield what `read` gives for each key, in order; unlike map, it reads no further ahead than THREADS."""
+        ahead: deque[Future[T]] = deque()
+        for key in keys:
+            ahead.append(self.pool.submit(read, key))
+            if len(ahead) > THREADS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
+    def _keys(self, bucket: str, prefix: str) -> Iterator[str]:
+        for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", []):
+                if item["Size"]:
+                    yield item["Key"]
 
-def _digests(s3: Any, bucket: str, source: str, key: str) -> list[tuple[str, bytes]]:
-    """Return event id and hash of the event's bytes, made again from its row and its partition."""
-    matched = DAY_IN_KEY.match(key)
-    if matched is None:
-        return []
-    day = dict(zip(("year", "month", "day"), map(int, matched.groups()), strict=True))
-    fields = EVENT_FIELDS[source]
-    table = _table(s3, bucket, key, [name for name in fields if name not in day])
-    digests = []
-    for row in table.to_pylist():
-        row |= day
-        event = json.dumps({name: row[name] for name in fields}, separators=(",", ":"))
-        digests.append((row["event_id"], hashlib.sha256(f"{event}\n".encode()).digest()))
-    return digests
+    def _read(self, bucket: str, key: str) -> bytes:
+        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
 
+    def _table(self, bucket: str, key: str, columns: list[str]) -> Any:
+        return pq.ParquetFile(io.BytesIO(self._read(bucket, key))).read(columns)
 
-def _check_quarantine(
-    s3: Any,
-    pool: ThreadPoolExecutor,
-    bucket: str,
-    source: str,
-    sent: dict[str, Sent],
-    places: Places,
-    findings: dict[str, list[str]],
-) -> Counter[str]:
-    """Note the place (the reason) of each quarantined or refused document, check its bytes and id; count reasons."""
-    ids = {event.sha256: event_id for event_id, event in sent.items()}
-    keys = [*_keys(s3, bucket, f"{source}/"), *_keys(s3, bucket, f"refused/{source}/")]
-    reasons: Counter[str] = Counter()
-    for key, document in zip(keys, _each(pool, lambda key: _document(s3, bucket, key), keys), strict=True):
-        data = base64.b64decode(document["data"])
-        digest = hashlib.sha256(data).digest()
-        reason = document["reason"]
-        reasons[reason] += 1
-        if not document["sha256"] == digest.hex() == Path(key).stem:
-            findings["quarantined documents do not hold the bytes they name"].append(key)
-        if (reason == "oversize") != key.startswith("refused/") or reason not in REASONS:
-            findings["quarantined documents have a reason that their prefix cannot have"].append(key)
-        if digest not in ids:
-            findings["quarantined records were never sent"].append(key)
-            continue
-        places[ids[digest]] = (*places.get(ids[digest], ()), reason)
-        if document["event_id"] is None:
-            if not _may_lack_id(reason, data):
-                findings["quarantined documents lack an event_id that can be read"].append(key)
-        elif document["event_id"] != ids[digest]:
-            findings["quarantined documents name another event"].append(key)
-    return reasons
+    def _lines(self, bucket: str, key: str) -> list[bytes]:
+        return [hashlib.sha256(line).digest() for line in io.BytesIO(self._read(bucket, key))]
 
+    def _document(self, bucket: str, key: str) -> dict[str, Any]:
+        return json.loads(self._read(bucket, key))
 
-def _check_places(sent: dict[str, Sent], hours: Set[str], places: Places, findings: dict[str, list[str]]) -> None:
-    """Hold the places that an event was found in against the one where it is to end."""
-    for event_id, event in sent.items():
-        good = "raw" if event_id in hours else "curated"
-        expected = good if event.kind == "good" else event.kind
-        found = places.get(event_id, ())
-        if not found:
-            findings["events are in no place"].append(f"{event_id} ({event.kind})")
-        elif len(found) > 1:
-            findings["events are in more than one place"].append(f"{event_id} ({', '.join(found)})")
-        elif found != (expected,):
-            findings["events are in the wrong place"].append(f"{event_id} ({found[0]}, not {expected})")
+    def _digests(self, bucket: str, source: str, key: str) -> list[tuple[str, bytes]]:
+        """Return event id and hash of the event's bytes, made again from its row and its partition."""
+        matched = DAY_IN_KEY.match(key)
+        if matched is None:
+            return []
+        day = dict(zip(("year", "month", "day"), map(int, matched.groups()), strict=True))
+        fields = EVENT_FIELDS[source]
+        digests = []
+        for row in self._table(bucket, key, [name for name in fields if name not in day]).to_pylist():
+            row |= day
+            event = json.dumps({name: row[name] for name in fields}, separators=(",", ":"))
+            digests.append((row["event_id"], hashlib.sha256(f"{event}\n".encode()).digest()))
+        return digests
 
 
 def _may_lack_id(reason: str, data: bytes) -> bool:
@@ -350,30 +359,3 @@ def _may_lack_id(reason: str, data: bytes) -> bool:
         return False  # the reason is wrong as well
     can_be_read = isinstance(event, dict) and isinstance(event.get("event_id"), str)
     return reason in ("missing_field", "wrong_type") and not can_be_read
-
-
-def _each(pool: ThreadPoolExecutor, read: Callable[[str], T], keys: Iterable[str]) -> Iterator[T]:
-    """Yield what `read` gives for each key, in order; unlike map, it reads no further ahead than the pool is wide."""
-    ahead: deque[Future[T]] = deque()
-    for key in keys:
-        ahead.append(pool.submit(read, key))
-        if len(ahead) > THREADS:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
-
-
-def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            if item["Size"]:
-                yield item["Key"]
-
-
-def _table(s3: Any, bucket: str, key: str, columns: list[str]) -> Any:
-    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    return pq.ParquetFile(io.BytesIO(body)).read(columns)
-
-
-def _document(s3: Any, bucket: str, key: str) -> dict[str, Any]:
-    return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())

@@ -3,12 +3,11 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.platform import LinkBrokenError, Platform, wait_for, wait_while_it_moves
+from demo.platform import LinkBrokenError, Platform, Show, wait_for, wait_while_it_moves
 from local.tools import ROOT
 
 STALLED_SECONDS = 60  # without any progress, a link counts as broken
@@ -21,8 +20,6 @@ JOINED = {"weather": "visib", "planes": "manufacturer", "airports": "dest_lat"}
 STREAMS = ("StreamName", "WeatherStreamName")
 ACTIVE = ("WAITING", "STARTING", "RUNNING")
 FAILED = ("FAILED", "ERROR", "TIMEOUT", "STOPPED")
-
-Show = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,12 @@
 """The demo's third part: July arrives, and the platform notices, retrains and replaces its model by itself."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from demo import serving
 from demo.platform import Happened, LinkBrokenError, Platform, utc_now, wait_for
-
-Show = Callable[[str], None]
 
 ALARM_SECONDS = 120  # an alarm's period of a minute, and its evaluation
 NOTICE_SECONDS = 30
@@ -60,8 +58,10 @@ class Inbox:
         self._sqs.delete_queue(QueueUrl=self._url)
 
 
-def monitor(platform: Platform, since: datetime, requests: int) -> tuple[dict[str, Any], Happened]:
-    """Run the drift monitor on what was captured from `since` until now; returns its verdict and when it was published.
+def monitor(platform: Platform, since: datetime, requests: int) -> tuple[dict[str, Any], datetime]:
+    """Run the drift monitor on what was captured from `since` until now; returns its verdict and when it began.
+
+    The verdict is the drift job's report: `{"drifted", "violations", "features": {name: {"distance", "threshold"}}}`.
 
     The schedule does the same every day; the demo need not wait for it. Raises LinkBrokenError when it did not see each
     of the `requests` that were answered meanwhile.
@@ -70,20 +70,10 @@ def monitor(platform: Platform, since: datetime, requests: int) -> tuple[dict[st
         "MonitorPipelineName", {"WindowStart": since.isoformat(), "WindowEnd": utc_now().isoformat()}
     )
     ended = platform.pipeline_ended(execution, "drift monitor")
-    verdict = drift_verdict(platform, execution)
+    verdict = platform.report(execution, "Drift", "drift.json")
     if verdict["requests"] != requests:
         raise LinkBrokenError("capture", f"the monitor saw {verdict['requests']} of {requests} requests")
-    return verdict, Happened(
-        ended["LastModifiedTime"], "the monitor's run ends, its metric published", f"{verdict['violations']} violations"
-    )
-
-
-def drift_verdict(platform: Platform, execution: str) -> dict[str, Any]:
-    """The drift job's own report: `{"drifted", "violations", "features": {name: {"distance", "threshold"}}}`."""
-    job = platform.steps(execution)["Drift"]["Metadata"]["ProcessingJob"]["Arn"].rpartition("/")[2]
-    outputs = platform.client("sagemaker").describe_processing_job(ProcessingJobName=job)["ProcessingOutputConfig"]
-    bucket, _, prefix = outputs["Outputs"][0]["S3Output"]["S3Uri"].removeprefix("s3://").rstrip("/").partition("/")
-    return json.loads(platform.read(bucket, f"{prefix}/drift.json"))
+    return verdict, ended["CreationTime"]
 
 
 def wait_until_calm(platform: Platform) -> None:

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from local.cloud import Session
 
 T = TypeVar("T")
+Show = Callable[[str], None]  # what a step has just done
 POLL_SECONDS = 0.5
 LAYERS = (
-    *("foundation", "data-lake", "streaming", "flight-state", "real-time", "delay-delivery", "catalog-etl"),
-    *("training", "serving", "stream-scoring", "monitoring"),
+    *("foundation", "data-lake", "streaming", "flight-state", "real-time", "delay-delivery", "catalog-etl", "etl-jobs"),
+    *("data-catalog", "training", "serving", "stream-scoring", "monitoring", "images"),
 )
 
 
@@ -142,6 +143,14 @@ class Platform:
         """The steps of a pipeline execution by name."""
         found = self.client("sagemaker").list_pipeline_execution_steps(PipelineExecutionArn=execution, MaxResults=100)
         return {step["StepName"]: step for step in found["PipelineExecutionSteps"]}
+
+    def report(self, execution: str, step: str, file: str) -> dict[str, Any]:
+        """A JSON file that a processing step of an execution wrote as its first output."""
+        job = self.steps(execution)[step]["Metadata"]["ProcessingJob"]["Arn"].rpartition("/")[2]
+        described = self.client("sagemaker").describe_processing_job(ProcessingJobName=job)
+        uri = described["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"].removeprefix("s3://")
+        bucket, _, prefix = uri.rstrip("/").partition("/")
+        return json.loads(self.read(bucket, f"{prefix}/{file}"))
 
 
 def wait_for(link: str, what: str, probe: Callable[[], T | None], *, seconds: float) -> T:

@@ -54,6 +54,7 @@ def write(report: Report, folder: Path) -> Path:
             drift=_drift(report["drift"]["april"]["features"], report["drift"]["july"]["features"]),
             timeline=_timeline(report["loop"]),
             services=_services(report["resources"]["deployed"]),
+            real=_real(report["versions"]),
             roc_size=ROC_SIZE,
         )
     )
@@ -112,6 +113,24 @@ def _joined(months: list[dict[str, int]]) -> dict[str, float]:
     flights = sum(month["flights"] for month in months)
     tables = {"weather": "weather", "planes": "plane", "airports": "airport of arrival"}
     return {name: 100 * sum(month[table] for month in months) / flights for table, name in tables.items()}
+
+
+def _real(versions: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the parts of the platform, each with what did its work in this run."""
+    return [
+        ("Templates", f"what cdk synth writes, deployed by AWS's CDK CLI {versions['CDK CLI']}"),
+        ("Events", "real flights and weather, from the producer that also sends them to an account"),
+        ("Lambda functions", "the code that AWS would get, each under its own role, which is enforced"),
+        ("Kinesis, Firehose", "emulated; records pass the real transform, and Parquet lands in an emulated S3"),
+        ("Glue job", f"the real script, on Apache Spark {versions['Spark']}"),
+        ("Athena", f"the real queries, translated for DuckDB {versions['DuckDB']}"),
+        (
+            "Training, evaluation, drift",
+            f"the real code of the ML image and XGBoost {versions['XGBoost']}; SageMaker's pipelines are emulated",
+        ),
+        ("Endpoint", f"the real server of the ML image, on ONNX Runtime {versions['ONNX Runtime']}"),
+        ("Alarm, rules, roll-out", "emulated; what starts what is as the templates say"),
+    ]
 
 
 def _stages(report: Report, account: Report) -> list[tuple[str, str, str]]:

@@ -2,16 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from demo.platform import LinkBrokenError, Platform, wait_for
-
-Show = Callable[[str], None]
+from demo.platform import LinkBrokenError, Platform, Show, wait_for
 
 APPROVAL_SECONDS = 60  # from an approval to the update of the serving stack
 ROLL_OUT_SECONDS = 300
@@ -85,11 +83,7 @@ def registered(platform: Platform, execution: str) -> str:
 
 def evaluation(platform: Platform, execution: str) -> dict[str, Any]:
     """The evaluation that an execution wrote."""
-    job = platform.steps(execution)["Evaluate"]["Metadata"]["ProcessingJob"]["Arn"].rpartition("/")[2]
-    outputs = platform.client("sagemaker").describe_processing_job(ProcessingJobName=job)["ProcessingOutputConfig"]
-    uri = outputs["Outputs"][0]["S3Output"]["S3Uri"].removeprefix("s3://").rstrip("/")
-    bucket, _, key = uri.partition("/")
-    return json.loads(platform.read(bucket, f"{key}/evaluation.json"))
+    return platform.report(execution, "Evaluate", "evaluation.json")
 
 
 def hold_to_floor(auc: dict[str, float]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from command_line.deployment import add_deployment, outputs, stack_prefix
+from command_line.deployment import add_deployment, outputs, stack_prefix, stack_region
 
 _POLL_SECONDS = 5
 _TIMEOUT_SECONDS = 900
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     stack, output = f"{stack_prefix(options)}-real-time", "FlinkApplicationName"
     try:
-        session = boto3.Session(region_name=options.region)
+        session = boto3.Session(region_name=stack_region(options))
         name = outputs(session.client("cloudformation"), stack, output)[output]
         bring(session.client("kinesisanalyticsv2"), name, options.verb, print, restore=options.restore)
     except (FlinkError, LookupError, BotoCoreError, ClientError) as error:

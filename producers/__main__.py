@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from command_line.deployment import add_deployment, stack_prefix
+from command_line.deployment import add_deployment, stack_prefix, stack_region
 from producers import damage, deployment, disorder, flights, redrive
 from producers.console import reporter
 from producers.kinesis import Progress, PutFailedError, Record, StreamProducer
@@ -64,7 +64,7 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Upload the reference tables, wait for the streams, send; the last line printed is a JSON summary."""
     options = parse_args(arguments)
-    session = boto3.Session(region_name=options.region)
+    session = boto3.Session(region_name=stack_region(options))
     kinesis, s3 = session.client("kinesis"), session.client("s3", config=_PATIENT)
     target = deployment.find(session.client("cloudformation"), stack_prefix(options))
     # Before the first event: the job that joins these tables starts when the first flights have landed.

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import boto3
 from botocore.exceptions import ClientError
 
-from command_line.deployment import add_deployment, stack_prefix
+from command_line.deployment import add_deployment, stack_prefix, stack_region
 from producers import deployment, kept
 from producers.console import reporter
 from producers.kinesis import MAX_RECORD_BYTES, Progress, Record, StreamProducer
@@ -112,14 +112,14 @@ class Redrive:
             return
         records: list[Record] = []
         unreadable: list[str] = []
-        homeless = False
+        unrouted = False
         for found in place.read(body):
             if isinstance(found, kept.Unreadable):
                 unreadable.append(f"{found.where} ({found.bytes} bytes) {found.reason}")
             elif source := self._source(key, found):
                 records.append(_record(source, found))
             else:
-                homeless = True
+                unrouted = True
                 unreadable.append(f"a record of {found.stream or 'no source that its key names'}: no stream is its own")
         for source, producer in self._producers.items():
             producer.send(record for record in records if record.source == source)
@@ -131,7 +131,7 @@ class Redrive:
             self._name(f"s3://{bucket}/{key}: {problem}")
         if self._producers:
             self.summary.sent += len(records) - len(self._too_large)
-            if not homeless:  # a record that no stream has taken is named until one does
+            if not unrouted:  # a record that no stream has taken is named until one does
                 self._mark(bucket, key, len(records), unreadable)
         self._too_large.clear()
 
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str]) -> int:
     Return 1 if an object is in an archive, 130 if interrupted. Raises PutFailedError if the stream takes no more.
     """
     options = parse_args(arguments)
-    session = boto3.Session(region_name=options.region)
+    session = boto3.Session(region_name=stack_region(options))
     kinesis = session.client("kinesis")
     target = deployment.find(session.client("cloudformation"), stack_prefix(options))
     if not options.dry_run:

@@ -23,7 +23,7 @@ from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
-from components.bucket import ZoneBucket, keep_the_emptier_log
+from components.bucket import ZoneBucket, own_auto_delete_logs
 from components.findings import explain
 from components.lifecycle import Rule
 from components.log_group import LogGroup
@@ -60,7 +60,7 @@ class Audit(Layer):
         self._let_the_trail_use(key)
         self.bucket = self._bucket(options, key)
         if not deployment.retain:
-            keep_the_emptier_log(self, deployment, key)
+            own_auto_delete_logs(self, deployment, key)
         log_group = LogGroup(self, "Events", deployment, key=key) if options.searchable else None
         role = self._writer_of(log_group) if log_group else None
         trail = cloudtrail.CfnTrail(

@@ -20,7 +20,7 @@ from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
-from components.bucket import ZoneBucket, keep_the_emptier_log
+from components.bucket import ZoneBucket, own_auto_delete_logs
 from components.bucket_policy import accept_analyses, allow_reading, deny_from_outside
 from components.lifecycle import Rule, StorageClass, archive_tiers, recoverable
 
@@ -128,7 +128,7 @@ class DataLake(Layer):
         self._analyze("Raw", "Curated")
         self._share(vpc)
         if not deployment.retain:
-            keep_the_emptier_log(self, deployment, key)
+            own_auto_delete_logs(self, deployment, key)
         self._publish_names()
 
     def _zone(self, name: str, *, lifecycle_rules: list[Rule], **properties: Any) -> s3.IBucket:

@@ -21,7 +21,7 @@ from constructs import Construct
 from pydantic import Field
 
 from components.base import Deployment, Layer, Options
-from components.bucket import ZoneBucket, keep_the_emptier_log
+from components.bucket import ZoneBucket, own_auto_delete_logs
 from components.dead_letters import DeadLetters
 from components.function import Function
 from components.lifecycle import Rule, StorageClass, recoverable
@@ -77,7 +77,7 @@ class Images(Layer):
         )
         self._make_thumbnails(options, key)
         if not deployment.retain:
-            keep_the_emptier_log(self, deployment, key)
+            own_auto_delete_logs(self, deployment, key)
         for bucket in (self.pictures, self.thumbnails):
             CrossStackReferences.of(bucket).produce(ReferenceStrength.STRONG)
         CfnOutput(self, "PicturesBucketName", value=self.pictures.bucket_name)

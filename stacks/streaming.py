@@ -4,14 +4,14 @@
 
 Provisions  two Kinesis streams; for each a Firehose delivery stream that reads it, transforms records with a Lambda
             function, writes Parquet by the event's day, and keeps every record as it came and those it could not
-            deliver; the raw tables that give them their schemas.
+            deliver; the raw tables that give them their schemas; alarms, and an encrypted topic that they publish to.
 Inputs      a KMS key, the raw and quarantine buckets, the catalogue database.
 Outputs     `stream` and `table` of flights, `weather_stream` and `weather_table`.
 Costs       a provisioned shard $0.36 a day, $0.84 if it keeps records for more than one; an on-demand stream $0.96 and,
             of records that count as 1 KB at least, $0.08 a GB in and $0.04 a GB out. Firehose counts a record as 5 KB
             at least: $0.24 a million with Parquet; partitions are $0.02 a GB and $0.005 a thousand objects. Lambda by
-            use.
-Copy        this file, components/{base,delivery,delivery_role,findings,function,layout,log_group,parquet_table,
+            use. $0.10 a month for each of six alarms.
+Copy        this file, components/{alerts,base,delivery,delivery_role,findings,function,layout,log_group,parquet_table,
             permissions,role,stream}.py, contracts, schemas, lambda/records_transform and
             build/vendored/records_transform.
 """
@@ -25,6 +25,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from pydantic import Field, ValidationInfo, field_validator
 
+from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
 from components.delivery import Delivery
 from components.stream import DataStream, shards_needed
@@ -70,6 +71,10 @@ class StreamingOptions(Options):
     weather: StreamOptions = StreamOptions()
     buffer_mib: int = Field(64, ge=64, le=128, description="MiB Firehose gathers; Parquet needs 64 or more")
     buffer_seconds: int = Field(60, ge=60, le=900, description="seconds Firehose waits at most")
+    late_seconds: int = Field(
+        1200, ge=1200, le=86_400, description="seconds that records may wait for the lake before people hear"
+    )
+    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told when delivery fails")
 
 
 class Streaming(Layer):
@@ -95,6 +100,8 @@ class Streaming(Layer):
             "database": database,
             "buffer_size": Size.mebibytes(options.buffer_mib),
             "buffer_interval": Duration.seconds(options.buffer_seconds),
+            "alerts": Alerts(self, "Alerts", key=key, email=options.alert_email),
+            "late": Duration.seconds(options.late_seconds),
         }
         self.stream = self._stream("Flights", options.flights, key)
         landed = Delivery(

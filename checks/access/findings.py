@@ -17,6 +17,7 @@ from checks.access.policies import ANYONE, Named, Source, Statement
 from checks.access.world import World, worlds
 from checks.assembly import Assembly
 from checks.finding import Finding, Severity
+from checks.rules.policy import CONFINING
 
 _FAMILIES = {"kms:generatedatakey*", "kms:reencrypt*"}
 _KEY_ADMINISTRATION = ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion")
@@ -25,25 +26,8 @@ _DATA = tuple(kind for kind in KINDS if not kind.name.startswith("catalogue"))  
 _REACHING = (*_READING, "grant", "assume", "administer")  # to data, or to whoever has it
 _ROLE, _KEY = "AWS::IAM::Role", "AWS::KMS::Key"
 
-# Keys that hold a statement for everybody to some callers, with values that are no wildcard, as S3 judges "public":
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
-_RESTRICTING = {
-    "aws:principalaccount",
-    "aws:principalarn",
-    "aws:principalorgid",
-    "aws:principalorgpaths",
-    "aws:sourceaccount",
-    "aws:sourcearn",
-    "aws:sourceip",
-    "aws:sourceorgid",
-    "aws:sourceowner",
-    "aws:sourcevpc",
-    "aws:sourcevpce",
-    "aws:userid",
-    "kms:calleraccount",
-    "s3:dataaccesspointaccount",
-    "s3:dataaccesspointarn",
-}
+# Keys that hold a statement for everybody to some callers. An external id is no secret: whoever knows it is let in.
+_RESTRICTING = CONFINING - {"sts:externalid"}
 _WIDE_NET = re.compile(r"[\d.]+/[0-7]|[\da-fA-F:]*::?/([12]?\d|3[01])")  # wider than /8, than /32 in IPv6
 _HOLDING = {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress"}
 

@@ -8,7 +8,7 @@ from checks.rules.resource import Resource, at, items, parsed, texts
 
 # Keys that tie a request to somebody or somewhere; others (TLS, a date, a header) leave it open to everyone.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
-_CONFINING = {
+CONFINING = {
     "aws:principalarn",
     "aws:principalaccount",
     "aws:principalorgid",
@@ -49,7 +49,7 @@ def confined(statement: dict[str, Any]) -> bool:
     if not isinstance(conditions, dict):
         return False
     return any(
-        key.lower() in _CONFINING and values and not any(map(_ANYONE.fullmatch, texts(values)))
+        key.lower() in CONFINING and values and not any(map(_ANYONE.fullmatch, texts(values)))
         for operator, keys in conditions.items()
         if _HOLDING.fullmatch(operator) and isinstance(keys, dict)
         for key, values in keys.items()

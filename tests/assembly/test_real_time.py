@@ -136,7 +136,7 @@ def test_queues_that_are_named_hear_of_anomalies(variants: Assembly) -> None:
     subscriptions = {
         stack.environment: resource["Properties"]["Endpoint"]
         for stack, _, resource in variants.resources("AWS::SNS::Subscription")
-        if stack.layer == "real-time"
+        if stack.layer == "real-time" and resource["Properties"]["Protocol"] == "sqs"
     }
     assert subscriptions == {"asked": "arn:aws:sqs:us-east-1:123456789012:theirs"}
 

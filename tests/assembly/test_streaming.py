@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from checks.assembly import Assembly, Stack, references
-from components.stream import ON_DEMAND_SHARDS, shards_needed
+from components.stream import shards_needed
 
 DELIVERY, STREAM = "AWS::KinesisFirehose::DeliveryStream", "AWS::Kinesis::Stream"
 SOURCES = ("Flights", "Weather")
@@ -20,11 +20,6 @@ def test_shards_are_as_many_as_the_largest_of_three_loads_needs(
     mb_in: float, records_in: float, mb_out: float, shards: int
 ) -> None:
     assert shards_needed(mb_in, records_in, mb_out) == shards
-
-
-@pytest.mark.requirement("str-kds-ondemand")
-def test_a_new_on_demand_stream_takes_what_four_shards_do() -> None:
-    assert shards_needed(4, 4_000, 8) == ON_DEMAND_SHARDS
 
 
 @pytest.mark.requirement("str-kds", "str-kds-ondemand", "str-kds-provisioned", "str-kds-record-1mb")
@@ -89,6 +84,25 @@ def test_what_firehose_would_forget_is_kept(assembly: Assembly, source: str) -> 
             assert part["ErrorOutputPrefix"] == f"errors/{name}/!{{firehose:error-output-type}}/"
             assert part["EncryptionConfiguration"] == destination["EncryptionConfiguration"]
             assert part["CloudWatchLoggingOptions"]["Enabled"] is True
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_people_hear_of_a_delivery_that_is_late_or_fails(assembly: Assembly, source: str) -> None:
+    for stacks in assembly.environments.values():
+        stack = stacks["streaming"]
+        (topic,) = stack.resources("AWS::SNS::Topic")
+        alarms = {
+            each["Properties"]["MetricName"]: each["Properties"]
+            for name, each in stack.resources("AWS::CloudWatch::Alarm").items()
+            if name.startswith(source)
+        }
+        assert alarms.keys() == {"DeliveryToS3.DataFreshness", "Errors", "FailedConversion.Records"}
+        assert all(alarm["AlarmActions"] == [{"Ref": topic}] for alarm in alarms.values())
+        watched = {reference.target for alarm in alarms.values() for reference in references(alarm["Dimensions"])}
+        assert len(watched) == 2 and all(each.startswith(f"{source}Delivery") for each in watched)
+        freshness = alarms["DeliveryToS3.DataFreshness"]
+        buffering = one(stack, DELIVERY, source)["ExtendedS3DestinationConfiguration"]["BufferingHints"]
+        assert freshness["Threshold"] > buffering["IntervalInSeconds"] + 120  # and the transform's own waiting
 
 
 def one(stack: Stack, kind: str, start: str) -> dict[str, Any]:

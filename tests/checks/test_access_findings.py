@@ -25,7 +25,6 @@ FUNCTION = {"Function": resource("AWS::Lambda::Function")}
 READ = statement("Allow", "s3:GetObject", arn_of("Bucket", "/*"))
 ALL_OF_S3 = statement("Allow", "s3:*")
 OTHER_ROLE = f"arn:aws:iam::{ACCOUNT}:role/Other"
-OTHER_ACCOUNTS_ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/Partner"
 OTHER_ROOT = f"arn:aws:iam::{OTHER_ACCOUNT}:root"
 TO_IAM = statement("Allow", "kms:*", Principal={"AWS": ROOT})
 TO_GLUE = {"StringEquals": {"iam:PassedToService": "glue.amazonaws.com"}}

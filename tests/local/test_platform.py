@@ -20,10 +20,9 @@ import onnx
 import pytest
 from pyarrow import parquet
 
-from demo import __main__ as steps
-from demo import ingest, loop, serving
-from demo.__main__ import Demo, Plan
-from demo.platform import LAYERS, LinkBrokenError, Platform, utc_now, wait_for
+from demo import ingest, loop, serving, steps
+from demo.platform import LinkBrokenError, Platform, utc_now, wait_for
+from demo.steps import Demo, Plan
 from local import deploy, tools
 from local.cloud import Cloud
 
@@ -228,7 +227,7 @@ def test_every_event_is_accounted_for(running: Running) -> None:
 
 def test_duplicates_of_the_reference_table_go_where_the_catalogue_says(running: Running) -> None:
     """The job as it is deployed: its own arguments, its role, and the table that Athena reads."""
-    platform = Platform(running.cloud.session(), running.platform.prefix, (*LAYERS, "etl-jobs"))
+    platform = Platform(running.cloud.session(), running.platform.prefix)
     glue, job = platform.client("glue"), platform.outputs["MatchDuplicatesJobName"]
     run = glue.start_job_run(JobName=job)["JobRunId"]
 

@@ -1,4 +1,4 @@
-"""The front door: `make help` and the README name the commands there are, and a wrong Python is refused."""
+"""The front door: `make help` and the README name what there is, and a wrong Python is refused."""
 
 import os
 import re
@@ -52,6 +52,14 @@ def test_help_lists_every_command() -> None:
 def test_every_command_of_the_readme_is_there() -> None:
     named = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text()))
     assert {"demo", "test", "deploy"} <= named <= commands()
+
+
+def test_the_readme_leads_to_every_stack_and_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    linked = set(re.findall(r"\]\(([^)#]+)\)", readme))
+    assert not [path for path in linked if not (ROOT / path).exists()]
+    stacks = {f"stacks/{path.name}" for path in (ROOT / "stacks").glob("[a-z]*.py")}
+    assert stacks | {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= linked
 
 
 @pytest.mark.parametrize("version", [(3, 10, 9), (3, 13, 0)])

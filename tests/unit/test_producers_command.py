@@ -15,6 +15,9 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
+from command_line.deployment import stack_prefix, stack_region
+from config import sandbox
+from config.settings import Settings
 from producers import __main__ as command
 from producers import damage, deployment, flights, weather
 from producers.kinesis import Record
@@ -98,6 +101,16 @@ def test_what_one_deployment_has_taken_is_not_left_out_of_another() -> None:
     assert len({command.parse_args(options.split()).ledger for options in given}) == 3
 
 
+def test_the_deployment_is_the_one_that_config_describes(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = sandbox.SETTINGS | {"prefix": "moved", "region": "eu-central-1"}
+    asked = command.parse_args(["--environment", "sandbox"])
+    assert (stack_prefix(asked), stack_region(asked)) == (sandbox.SETTINGS["prefix"], Settings(prefix="any").region)
+    monkeypatch.setattr(sandbox, "SETTINGS", moved)
+    assert (stack_prefix(asked), stack_region(asked)) == ("moved", "eu-central-1")
+    named = command.parse_args(["--environment", "sandbox", "--prefix", "mine", "--region", "us-west-2"])
+    assert (stack_prefix(named), stack_region(named)) == ("mine", "us-west-2")
+
+
 def test_weather_comes_with_or_before_the_flights_of_its_day() -> None:
     arguments = ["--environment", "sandbox", "--months", "1", "--days", "1-3", "--duplicate-rate", "0.1"]
     records = list(command._records(command.parse_args(arguments), ["weather", "flights"]))
@@ -157,6 +170,7 @@ def test_a_refused_event_is_written_once(deployed: dict[str, Any]) -> None:
         "--limit -1",
         "--limit x",
         "--source planes",
+        "--environment test",
     ],
 )
 def test_wrong_options_are_named(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:

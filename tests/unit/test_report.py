@@ -64,7 +64,15 @@ def sample() -> dict[str, Any]:
         "generated_at": "2026-11-22T20:16:40+00:00",
         "environment": "sandbox",
         "millrace_version": "0.1.0",
-        "python": "3.11.7",
+        "versions": {
+            "Python": "3.11.7",
+            "CDK CLI": "2.1148.1",
+            "MiniStack": "1.5.33",
+            "Spark": "3.5.6",
+            "XGBoost": "3.2.0",
+            "ONNX Runtime": "1.32.0",
+            "DuckDB": "2.0.0",
+        },
         "seconds_total": 312.4,
         "records_expected": 139_544,
         "records_sent": 139_544,
@@ -210,7 +218,8 @@ def test_writes_the_report_and_a_page_that_shows_its_numbers(tmp_path: Path) -> 
     assert json.loads(path.with_suffix(".json").read_text()) == data
 
     shown = Page(path).text
-    assert "139,544 events , 5 months of flights, went through 107 deployed resources on this machine" in shown
+    platform = "a platform of 107 deployed resources on this machine"
+    assert f"139,544 events , 5 months of flights, went through {platform}" in shown
     assert "in 5 min 12 s . It cost $0 and needed no Docker" in shown
     assert "139,544 sent = 138,135 curated + 1,395 quarantined + 14 refused ✓ every event is accounted for" in shown
     assert "has 139,544 flights on the days replayed, one event each. 698 events were sent twice" in shown
@@ -234,6 +243,9 @@ def test_writes_the_report_and_a_page_that_shows_its_numbers(tmp_path: Path) -> 
     assert "p50 6.1 ms p99 20.2 ms" in shown
     assert "IAM 38 Policy 17 Role 21" in shown
     assert data["not_emulated"][-1] in shown
+    assert (
+        "Python 3.11.7" in shown and "by AWS's CDK CLI 2.1148.1" in shown and "MiniStack 1.5.33, an emulator" in shown
+    )
 
 
 def test_features_are_sorted_by_how_far_july_is_beyond_the_threshold(tmp_path: Path) -> None:
@@ -305,7 +317,7 @@ def test_curve_may_be_missing(tmp_path: Path) -> None:
     data = sample()
     del data["model"]["roc"]["april_at_departure"]
     text = Page(report.write(data, tmp_path)).text
-    assert "knows the departure delay (curve not recorded) 0.883" in text
+    assert "knows the departure delay (as its training evaluated it) 0.883" in text
 
 
 def test_number_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_options_have_defaults_but_the_prefix_has_none() -> None:
         ("prefix", "m" * 26, "3 to 25"),
         ("account", "1234", "12 digits"),
         ("region", "Ireland", "an AWS region"),
+        ("alert_email", "nobody", "who is told of alarms"),
         ("retain", "perhaps", "keep data when stacks are destroyed"),
         ("catalog_etl.max_seconds", 1000, "at most 900, half of timeout_minutes"),
         ("catalog_etl.alert_email", "nobody", "who is told of a run that failed"),
@@ -73,6 +74,14 @@ def test_a_wrong_value_is_named_with_what_is_allowed(setting: str, value: object
     assert f"  {setting}: " in message
     assert repr(value) in message
     assert allowed in message
+
+
+def test_one_address_hears_of_every_alarm_unless_a_stack_names_another() -> None:
+    told = validate(GOOD | {"alert_email": "all@example.com", "monitoring": {"alert_email": "ml@example.com"}}, "test")
+    addresses = {name: options.alert_email for name, options in told if hasattr(options, "alert_email")}
+    assert addresses.keys() >= {"streaming", "flight_state", "real_time", "catalog_etl", "stream_scoring", "monitoring"}
+    assert {name for name, address in addresses.items() if address != "all@example.com"} == {"monitoring"}
+    assert told.monitoring.alert_email == "ml@example.com"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ LOCAL_LINES = 3_000  # of code: without blank lines, comments and docstrings
 # What each folder imports of the others: stacks are made of components, and nothing deployed knows the local cloud.
 IMPORTS: dict[str, set[str]] = {
     "checks": set(),
-    "command_line": set(),
+    "command_line": {"config"},
     "components": set(),
     "config": {"components", "stacks"},
     "contracts": set(),

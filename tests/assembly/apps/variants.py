@@ -31,6 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     # everything that is off unless asked for
     "asked": {
         "prefix": "millrace-asked",
+        "alert_email": "all@example.com",
         "availability_zones": ["us-east-1b", "us-east-1d", "us-east-1f"],
         "foundation": {"zones": 3, "key_administrators": ["role/key-keepers"]},
         "audit": {"object_events": "none", "searchable": False},
