@@ -1,6 +1,7 @@
 """A queue for what could not be delivered."""
 
 from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -9,6 +10,17 @@ from constructs import Construct
 
 from components.base import Deployment
 from components.findings import explain
+
+
+def waiting_in(queue_name: str) -> cloudwatch.Metric:
+    """What waits in a dead-letter queue for somebody to look at it."""
+    return cloudwatch.Metric(
+        namespace="AWS/SQS",
+        metric_name="ApproximateNumberOfMessagesVisible",
+        dimensions_map={"QueueName": queue_name},
+        statistic="Maximum",
+        period=Duration.minutes(5),
+    )
 
 
 class DeadLetters(sqs.Queue):

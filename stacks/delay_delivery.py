@@ -3,19 +3,21 @@
     delays stream -> Firehose -> S3 (Parquet by day, a table for Athena), or OpenSearch, or Redshift
 
 Provisions  a Firehose delivery stream that reads the delays; for S3 the table, for the others a place in the bucket
-            for what they refused or still have to load.
+            for what they refused or still have to load; an alarm, and an encrypted topic that it publishes to.
 Inputs      a KMS key, the delays stream, the curated bucket, the catalogue database. As options a domain or collection
             of OpenSearch, or a cluster or workgroup of Redshift, that is there already: neither is cheap.
 Outputs     `table` (S3 only), `name`.
-Costs       nothing idle; Firehose $0.029 a GB, $0.018 more for Parquet, of records that count as 5 KB at least.
-Copy        this file, components/{base,delivery_role,findings,layout,log_group,parquet_table,permissions,
+Costs       the alarm $0.10 a month; Firehose $0.029 a GB, $0.018 more for Parquet, of records that count as 5 KB at
+            least.
+Copy        this file, components/{alerts,base,delivery_role,findings,layout,log_group,parquet_table,permissions,
             role}.py and schemas.
 """
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from aws_cdk import Aws, CfnOutput
+from aws_cdk import Aws, CfnOutput, Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kinesisfirehose as firehose
@@ -25,6 +27,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from pydantic import Field, model_validator
 
+from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
 from components.delivery_role import DeliveryRole
 from components.findings import explain
@@ -35,6 +38,8 @@ from schemas import delays
 
 NAME = "delays"  # of the prefix, the Glue table, the index and the table of Redshift
 PREFIX, ERRORS_PREFIX, STAGING_PREFIX = f"{NAME}/", f"errors/{NAME}/", f"staging/{NAME}/"
+
+LATE_SECONDS = 900  # beyond the buffering, before people are told
 
 Part = firehose.CfnDeliveryStream
 
@@ -67,6 +72,7 @@ class DelayDeliveryOptions(Options):
     redshift_secret_key_arn: str | None = Field(
         None, pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$", description="the secret's key, unless AWS's own"
     )
+    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told when delivery is late")
 
     @model_validator(mode="after")
     def _names_one_destination(self) -> "DelayDeliveryOptions":
@@ -140,7 +146,26 @@ class DelayDelivery(Layer):
             delivery, "KDF1", "the records are encrypted in the stream it reads; Firehose takes no key of its own then"
         )
         self.name = delivery.ref
+        self._watch(options, key)
         CfnOutput(self, "DelayDeliveryStreamName", value=self.name)
+
+    def _watch(self, options: DelayDeliveryOptions, key: kms.IKey) -> None:
+        """https://docs.aws.amazon.com/firehose/latest/dev/firehose-cloudwatch-metrics-best-practices.html"""
+        to_opensearch = "OpenSearchServerless" if options.opensearch_collection else "OpenSearchService"
+        to = f"Amazon{to_opensearch}" if options.deliver_to == "opensearch" else "S3"  # where Redshift loads it from
+        waiting = cloudwatch.Metric(
+            namespace="AWS/Firehose",
+            metric_name=f"DeliveryTo{to}.DataFreshness",
+            dimensions_map={"DeliveryStreamName": self.name},
+            statistic="Maximum",
+            period=Duration.minutes(5),
+        )
+        Alerts(self, "Alerts", key=key, email=options.alert_email).alarm(
+            "DelaysLate",
+            waiting,
+            "Delays wait for where they are delivered: the delivery stream's log says why they can't be written",
+            threshold=options.buffer_seconds + LATE_SECONDS,
+        )
 
     def _destination(self, database: glue.IDatabase) -> Mapping[str, Any]:
         """The one property of the delivery stream that says where to."""

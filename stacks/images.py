@@ -2,12 +2,12 @@
 
 Provisions  buckets pictures (archived at 60 days) and thumbnails (One Zone-IA from the start, gone at 60 days), with
             their access logs; a Lambda function that makes a thumbnail of each new picture; a queue for those it
-            could not make.
+            could not make, its alarm, and an encrypted topic that the alarm publishes to.
 Inputs      a KMS key.
 Outputs     `pictures`, `thumbnails`.
-Costs       nothing idle; a GB of pictures $0.023 a month, $0.0036 archived; a GB of thumbnails $0.01, each of which
-            counts as 128 KB at least.
-Copy        this file, components/{base,bucket,bucket_policy,dead_letters,findings,function,lifecycle,log_group,
+Costs       the alarm $0.10 a month; a GB of pictures $0.023 a month, $0.0036 archived; a GB of thumbnails $0.01, each
+            of which counts as 128 KB at least.
+Copy        this file, components/{alerts,base,bucket,bucket_policy,dead_letters,findings,function,lifecycle,log_group,
             permissions,role}.py, lambda/thumbnails and build/vendored/thumbnails.
 """
 
@@ -20,9 +20,10 @@ from aws_cdk import aws_lambda_destinations as destinations
 from constructs import Construct
 from pydantic import Field
 
+from components.alerts import Alerts
 from components.base import Deployment, Layer, Options
 from components.bucket import ZoneBucket, own_auto_delete_logs
-from components.dead_letters import DeadLetters
+from components.dead_letters import DeadLetters, waiting_in
 from components.function import Function
 from components.lifecycle import Rule, StorageClass, recoverable
 from components.permissions import allow, get_objects, put_objects, use_key
@@ -35,6 +36,7 @@ class ImagesOptions(Options):
         1024, ge=64, le=4096, description="pixels of a thumbnail's longer side; below 56 KB Standard would be cheaper"
     )
     access_log_days: int = Field(365, ge=1, description="days that access logs are kept")
+    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of unmade thumbnails")
 
 
 class Images(Layer):
@@ -103,6 +105,11 @@ class Images(Layer):
         put_objects(function.permissions, self.thumbnails, "")
         use_key(function.permissions, key)
         unmade = DeadLetters(self, "UnmadeThumbnails", self.deployment, key=key)
+        Alerts(self, "Alerts", key=key, email=options.alert_email).alarm(
+            "ThumbnailsUnmade",
+            waiting_in(unmade.queue_name),
+            "A thumbnail could not be made: the queue's messages name the picture and the error",
+        )
         # What is no picture fails three times and ends here, with the event and the error that names the object.
         lambda_.EventInvokeConfig(
             self,

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from components.alerts import LESS_THAN, Alerts
 from components.base import Deployment, Layer, Options
-from components.dead_letters import DeadLetters
+from components.dead_letters import DeadLetters, waiting_in
 from components.endpoint import VARIANT
 from components.findings import explain
 from components.permissions import allow, allow_any_of, before, put_metrics, read_objects, write_objects
@@ -224,7 +224,7 @@ class Monitoring(Layer):
         )
         self.alerts.alarm(
             "RollOutFailed",
-            _messages(failed_roll_outs_name),
+            waiting_in(failed_roll_outs_name),
             "An approved model is not in service, or was rolled back: the queue's messages say which and why",
         )
 
@@ -233,7 +233,9 @@ class Monitoring(Layer):
         allow(role, ["sagemaker:StartPipelineExecution"], training_pipeline_arn)
         undelivered = DeadLetters(self, "UndeliveredAlarms", self.deployment, key=key)
         self.alerts.alarm(
-            "RetrainingFailed", _messages(undelivered.queue_name), "Drift was found, but no retraining could be started"
+            "RetrainingFailed",
+            waiting_in(undelivered.queue_name),
+            "Drift was found, but no retraining could be started",
         )
         status = "Approved" if options.approve_retrained else "PendingManualApproval"
         rule = events.Rule(
@@ -262,14 +264,3 @@ class Monitoring(Layer):
                 ),
             )
         ]
-
-
-def _messages(queue_name: str) -> cloudwatch.Metric:
-    """What waits in a dead-letter queue for somebody to look at it."""
-    return cloudwatch.Metric(
-        namespace="AWS/SQS",
-        metric_name="ApproximateNumberOfMessagesVisible",
-        dimensions_map={"QueueName": queue_name},
-        statistic="Maximum",
-        period=Duration.minutes(5),
-    )

@@ -53,6 +53,16 @@ def test_a_delivery_to_opensearch_is_replaced_by_any_other(variants: Assembly) -
     assert len(set(ids)) == len(ids) == 3
 
 
+def test_people_hear_of_delays_that_wait_for_their_destination(assembly: Assembly, variants: Assembly) -> None:
+    names = {"existing": "AmazonOpenSearchService", "asked": "S3", "collection": "AmazonOpenSearchServerless"}
+    stacks = {names[name]: stacks["delay-delivery"] for name, stacks in variants.environments.items()}
+    for destination, stack in {"S3": assembly.environments["sandbox"]["delay-delivery"], **stacks}.items():
+        (alarm,) = stack.resources("AWS::CloudWatch::Alarm").values()
+        assert alarm["Properties"]["MetricName"] == f"DeliveryTo{destination}.DataFreshness"
+        (stream,) = stack.resources("AWS::KinesisFirehose::DeliveryStream")
+        assert alarm["Properties"]["Dimensions"] == [{"Name": "DeliveryStreamName", "Value": {"Ref": stream}}]
+
+
 @pytest.mark.requirement("str-firehose-dest")
 def test_each_role_may_do_what_its_destination_takes_and_no_more(variants: Assembly) -> None:
     assert not [str(finding) for finding in findings(variants) if "delay-delivery" in finding.stack]

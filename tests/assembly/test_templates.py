@@ -254,3 +254,17 @@ def _logs_to(name: str, bucket: dict[str, Any]) -> bool:
 
 def _list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
+
+
+def test_somebody_hears_of_whatever_waits_in_a_dead_letter_queue(assembly: Assembly) -> None:
+    """By the queue's length, of this stack or as its output, or by what a stream's consumer has sent there."""
+    wrong = []
+    everywhere = json.dumps([alarm for _, _, alarm in assembly.resources("AWS::CloudWatch::Alarm")])
+    for stack, name, _ in _some(assembly, "AWS::SQS::Queue"):
+        alarms = json.dumps(stack.resources("AWS::CloudWatch::Alarm"))
+        mappings = stack.resources("AWS::Lambda::EventSourceMapping").items()
+        consumers = [each for each, mapping in mappings if f'"{name}"' in json.dumps(mapping)]
+        heard = f'["{name}", "QueueName"]' in alarms or f"FnGetAtt{name}QueueName" in everywhere
+        if not heard and not any(f'{{"Ref": "{consumer}"}}' in alarms for consumer in consumers):
+            wrong.append(stack.where(name))
+    assert not wrong, "\n".join(wrong)
