@@ -1,5 +1,7 @@
 """The topic that people are told through, and the alarms that publish to it."""
 
+from typing import Annotated
+
 from aws_cdk import Aws, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
@@ -8,8 +10,11 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
+from pydantic import Field
 
 from components.findings import explain
+
+Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]  # of an option; SNS asks whoever reads it to confirm
 
 AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 LESS_THAN = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD

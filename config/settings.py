@@ -7,6 +7,7 @@ from typing import Any, get_args
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from components.alerts import Email
 from components.base import Deployment, Options
 from config import ENVIRONMENTS, REGION, settings_of
 from stacks.account_settings import AccountSettingsOptions
@@ -47,9 +48,7 @@ class Settings(Options):
         (), description="names of the zones to use, such as us-east-1a; none: the region's first three"
     )
     retain: bool = Field(True, description="keep data when stacks are destroyed")
-    alert_email: str | None = Field(
-        None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of alarms, where a stack's options name nobody"
-    )
+    alert_email: Email | None = Field(None, description="who is told of alarms, where a stack's options name nobody")
     foundation: FoundationOptions = FoundationOptions()
     data_lake: DataLakeOptions = DataLakeOptions()
     streaming: StreamingOptions = StreamingOptions()

@@ -22,7 +22,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from pydantic import Field, ValidationInfo, field_validator
 
-from components.alerts import Alerts
+from components.alerts import Alerts, Email
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters, waiting_in
 from components.findings import explain
@@ -50,7 +50,7 @@ class CatalogEtlOptions(Options):
     sweep_hours: int = Field(6, ge=1, le=168, description="hours between runs that no event asks for")
     batch_objects: int = Field(100, ge=1, le=100, description="new raw objects that start a run at once")
     batch_seconds: int = Field(60, ge=1, le=900, description="seconds after the first new raw object that start one")
-    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of a run that failed")
+    alert_email: Email | None = Field(None, description="who is told of a run that failed")
 
     @field_validator("max_seconds")
     @classmethod

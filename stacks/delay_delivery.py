@@ -27,7 +27,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from pydantic import Field, model_validator
 
-from components.alerts import Alerts
+from components.alerts import Alerts, Email
 from components.base import Deployment, Layer, Options
 from components.delivery_role import DeliveryRole
 from components.findings import explain
@@ -72,7 +72,7 @@ class DelayDeliveryOptions(Options):
     redshift_secret_key_arn: str | None = Field(
         None, pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$", description="the secret's key, unless AWS's own"
     )
-    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told when delivery is late")
+    alert_email: Email | None = Field(None, description="who is told when delivery is late")
 
     @model_validator(mode="after")
     def _names_one_destination(self) -> "DelayDeliveryOptions":

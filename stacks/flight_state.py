@@ -19,7 +19,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from pydantic import Field
 
-from components.alerts import Alerts
+from components.alerts import Alerts, Email
 from components.base import Deployment, Layer, Options
 from components.expiring_table import ExpiringTable
 from components.function import Function
@@ -40,7 +40,7 @@ class FlightStateOptions(Options):
         20, ge=1, le=168, description="age of records that are given up; less than streaming.flights.retention_hours"
     )
     late_seconds: int = Field(300, ge=1, description="how far behind the stream the table may be before people hear")
-    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told when it is stuck")
+    alert_email: Email | None = Field(None, description="who is told when it is stuck")
 
 
 class FlightState(Layer):

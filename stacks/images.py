@@ -20,7 +20,7 @@ from aws_cdk import aws_lambda_destinations as destinations
 from constructs import Construct
 from pydantic import Field
 
-from components.alerts import Alerts
+from components.alerts import Alerts, Email
 from components.base import Deployment, Layer, Options
 from components.bucket import ZoneBucket, own_auto_delete_logs
 from components.dead_letters import DeadLetters, waiting_in
@@ -36,7 +36,7 @@ class ImagesOptions(Options):
         1024, ge=64, le=4096, description="pixels of a thumbnail's longer side; below 56 KB Standard would be cheaper"
     )
     access_log_days: int = Field(365, ge=1, description="days that access logs are kept")
-    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of unmade thumbnails")
+    alert_email: Email | None = Field(None, description="who is told of unmade thumbnails")
 
 
 class Images(Layer):

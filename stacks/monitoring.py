@@ -23,7 +23,7 @@ from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 from pydantic import Field
 
-from components.alerts import LESS_THAN, Alerts
+from components.alerts import LESS_THAN, Alerts, Email
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters, waiting_in
 from components.endpoint import VARIANT
@@ -52,7 +52,7 @@ class MonitoringOptions(Options):
     slow_milliseconds: int = Field(
         500, ge=1, le=60_000, description="the model's 99th percentile for 15 minutes that raises an alarm"
     )
-    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of an alarm")
+    alert_email: Email | None = Field(None, description="who is told of an alarm")
     instance_type: str = Field("ml.m7i.large", pattern=r"^ml\.", description="instance of the drift job")
     volume_gb: int = Field(10, ge=1, le=1000, description="disk of the drift job")
     max_minutes: int = Field(60, ge=5, le=1440, description="minutes after which the drift job is stopped")

@@ -30,7 +30,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 from pydantic import AwareDatetime, Field
 
-from components.alerts import Alerts
+from components.alerts import Alerts, Email
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
 from components.expiring_table import ExpiringTable
@@ -78,7 +78,7 @@ class RealTimeOptions(Options):
     memory_windows: int = Field(512, ge=256, le=4096, description="minutes that a restarted job learns from again")
     anomaly_score: float = Field(1.5, gt=0, description="score from which people are told; about 1 is usual")
     seed: int = Field(2013, ge=0, description="of the random cuts")
-    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told of an anomaly")
+    alert_email: Email | None = Field(None, description="who is told of an anomaly")
     told_days: int = Field(
         1,
         ge=1,

@@ -19,7 +19,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 from pydantic import Field
 
-from components.alerts import Alerts
+from components.alerts import Alerts, Email
 from components.base import Deployment, Layer, Options
 from components.dead_letters import DeadLetters
 from components.expiring_table import ExpiringTable
@@ -39,7 +39,7 @@ class StreamScoringOptions(Options):
         60, ge=1, le=1200, description="age of flights that are given up; the stream has them for 1,440 minutes"
     )
     late_seconds: int = Field(300, ge=1, description="how far behind the stream scores may be before people hear")
-    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told when it is stuck")
+    alert_email: Email | None = Field(None, description="who is told when it is stuck")
 
 
 class StreamScoring(Layer):

@@ -25,7 +25,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from pydantic import Field, ValidationInfo, field_validator
 
-from components.alerts import Alerts
+from components.alerts import Alerts, Email
 from components.base import Deployment, Layer, Options
 from components.delivery import Delivery
 from components.stream import DataStream, shards_needed
@@ -74,7 +74,7 @@ class StreamingOptions(Options):
     late_seconds: int = Field(
         1200, ge=1200, le=86_400, description="seconds that records may wait for the lake before people hear"
     )
-    alert_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="who is told when delivery fails")
+    alert_email: Email | None = Field(None, description="who is told when delivery fails")
 
 
 class Streaming(Layer):
