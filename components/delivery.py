@@ -25,6 +25,7 @@ SOURCE_PREFIX, ERRORS_PREFIX = "source/", "errors/"
 # What the transform is given at once, so that its answer stays below the 6 MB that a function may give: JSON in base64
 # has up to eleven times the bytes of a short line of CSV.
 TRANSFORM_MIB = 0.5
+METRIC_NAMESPACE = "Millrace/Transform"
 _BY_DAY = "/".join(f"{unit}=!{{partitionKeyFromLambda:{unit}}}" for unit in ("year", "month", "day"))
 _BY_HOUR = "/".join(
     f"{unit}=!{{timestamp:{letters}}}"
@@ -38,7 +39,7 @@ class Delivery(Construct):
     `contract` is one of contracts/events.py, `columns` those of its events without the partition keys. Under
     `prefix` are the valid events in `raw` and the refused records in `quarantine`; in `raw`, errors/<prefix> has what
     could not be delivered and source/<prefix> every record as it came. `alerts` tells people of records that wait for
-    longer than `late`, and of those that go to errors/. `table` and `name` are for others.
+    longer than `late`, and of what sends them to errors/. `table` and `name` are for others.
     """
 
     def __init__(
@@ -142,6 +143,22 @@ class Delivery(Construct):
             "Batches fail whole: Firehose tries again, then keeps the records under errors/, to be redriven",
         )
         alerts.alarm(
+            f"{self.node.id}TransformThrottled",  # which is no error of Lambda's
+            transform.metric_throttles(period=Duration.minutes(5)),
+            "The account's functions are at their limit: Firehose tries again, then keeps the records under errors/",
+        )
+        alerts.alarm(
+            f"{self.node.id}QuarantineFails",
+            cloudwatch.Metric(
+                namespace=METRIC_NAMESPACE,
+                metric_name="quarantine_failed",
+                dimensions_map={"FunctionName": transform.function_name},
+                statistic="Sum",
+                period=Duration.minutes(5),
+            ),
+            "Refused records could not be put into quarantine: they are under errors/, to be redriven",
+        )
+        alerts.alarm(
             f"{self.node.id}ConversionFails",
             metric("FailedConversion.Records", "Sum"),
             "Valid events don't fit the table's schema: they are under errors/, to be redriven",
@@ -165,6 +182,7 @@ class Delivery(Construct):
                 "CONTRACT": contract,
                 "QUARANTINE_BUCKET": quarantine.bucket_name,
                 "QUARANTINE_PREFIX": prefix,
+                "METRIC_NAMESPACE": METRIC_NAMESPACE,
             },
         )
         put_objects(transform.permissions, quarantine, prefix)

@@ -123,15 +123,26 @@ def _cells(row: Any, kinds: dict[str, str], number: int) -> dict[str, Any]:
 
 def _integer(bits: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not -(2 ** (bits - 1)) <= (number := int(text)) < 2 ** (bits - 1):
+        if not -(2 ** (bits - 1)) <= (number := int(_written(text))) < 2 ** (bits - 1):
             raise ValueError(text)
         return number
 
     return parse
 
 
+def _double(text: str) -> float:
+    return float(_written(text))
+
+
+def _written(number: str) -> str:
+    """The number, if others read it as Python does: 1_000 is a thousand in Python alone."""
+    if "_" in number:
+        raise ValueError(number)
+    return number
+
+
 _XML_PARSERS: dict[str, Callable[[str], Any]] = {
-    "string": str, "int": _integer(32), "bigint": _integer(64), "double": float,
+    "string": str, "int": _integer(32), "bigint": _integer(64), "double": _double,
     "boolean": {"true": True, "false": False}.__getitem__,
 }  # fmt: skip
 CODECS: dict[str, tuple[Encoder, Decoder]] = {"avro": (encode_avro, decode_avro), "xml": (encode_xml, decode_xml)}

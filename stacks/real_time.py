@@ -202,7 +202,11 @@ class RealTime(Layer):
         # The stack's, since a job with its own would have to be allowed to delete it, and leave it behind in a crash.
         name = f"{self.deployment.prefix}-delays"
         consumer = kinesis.StreamConsumer(self, "FlightsReader", stream=stream, stream_consumer_name=name)
-        allow(role, ["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"], consumer.stream_consumer_arn)
+        # The connector looks it up by its name, for which IAM asks about an ARN without the time of its registration:
+        # https://github.com/aws/aws-cdk/issues/22184
+        by_name = f"{stream.stream_arn}/consumer/{name}"
+        allow(role, ["kinesis:DescribeStreamConsumer"], by_name, consumer.stream_consumer_arn)
+        allow(role, ["kinesis:SubscribeToShard"], consumer.stream_consumer_arn)
         consumer_options = {"source.efo.consumer.name": name, "source.efo.lifecycle": "SELF_MANAGED"}
         return {**table, "source.reader.type": "EFO", **consumer_options}
 

@@ -10,7 +10,7 @@ Outputs     `stream` and `table` of flights, `weather_stream` and `weather_table
 Costs       a provisioned shard $0.36 a day, $0.84 if it keeps records for more than one; an on-demand stream $0.96 and,
             of records that count as 1 KB at least, $0.08 a GB in and $0.04 a GB out. Firehose counts a record as 5 KB
             at least: $0.24 a million with Parquet; partitions are $0.02 a GB and $0.005 a thousand objects. Lambda by
-            use. $0.10 a month for each of six alarms.
+            use. $0.10 a month for each of ten alarms.
 Copy        this file, components/{alerts,base,delivery,delivery_role,findings,function,layout,log_group,parquet_table,
             permissions,role,stream}.py, contracts, schemas, lambda/records_transform and
             build/vendored/records_transform.

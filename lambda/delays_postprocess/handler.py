@@ -93,4 +93,8 @@ def _table(bucket: str, key: str, _etag: str) -> dict[str, str]:
     """One file of the table, read once until it changes. What is no such table has no names, and stops no notice."""
     text = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode(errors="replace")
     rows = csv.DictReader(text.splitlines())
-    return {row["faa"]: row["name"] for row in rows if row.get("faa") and row.get("name")}
+    try:
+        return {row["faa"]: row["name"] for row in rows if row.get("faa") and row.get("name")}
+    except csv.Error as error:  # a value of more than 131,072 characters
+        logger.warning("s3://%s/%s has no names of airports: %s", bucket, key, error)
+        return {}

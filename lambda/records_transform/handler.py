@@ -44,6 +44,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     A valid event is Ok with its partition keys; a rejected record is Dropped once quarantine holds it, and
     ProcessingFailed if that write failed or had no time, so that Firehose delivers its bytes to the error prefix.
+    The line that is printed then is a metric as well: neither Lambda nor Firehose counts these records.
     """
     parse = _parser(os.environ["CONTRACT"])
     prefix = os.environ["QUARANTINE_PREFIX"]
@@ -71,17 +72,28 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     failed = _quarantine().put(documents, seconds) if documents else set()
     for result, key in rejected:
         result["result"] = "ProcessingFailed" if key in failed else "Dropped"
-    print(
-        json.dumps(
-            {
-                "records": len(results),
-                "quarantine_failed": len(failed),
-                "curated": len(results) - len(rejected),
-                **counts,
-            }
-        )
-    )
+    done = {
+        "records": len(results),
+        "quarantine_failed": len(failed),
+        "curated": len(results) - len(rejected),
+        **counts,
+    }
+    print(json.dumps(done | _metric("quarantine_failed", context.function_name) if failed else done))
     return {"records": results}
+
+
+def _metric(name: str, function: str) -> dict[str, Any]:
+    """What makes a number in a line a metric of the function.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    directive = {
+        "Namespace": os.environ["METRIC_NAMESPACE"],
+        "Dimensions": [["FunctionName"]],
+        "Metrics": [{"Name": name, "Unit": "Count"}],
+    }
+    about = {"Timestamp": round(datetime.now(UTC).timestamp() * 1000), "CloudWatchMetrics": [directive]}
+    return {"_aws": about, "FunctionName": function}
 
 
 def _received_at(record: _Record) -> datetime:

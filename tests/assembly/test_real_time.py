@@ -82,9 +82,11 @@ def test_its_role_may_do_what_its_reader_calls_and_write_two_streams(assembly: A
         )
         expected = {str(written): {"kinesis:PutRecords"} for written in (departures, delays)}
         expected[str(flights)] = {"kinesis:DescribeStreamSummary", "kinesis:ListShards"}
-        for consumer in _consumers(stack):
+        for consumer, resource in _consumers(stack).items():
             arn = {"Fn::GetAtt": [consumer, "ConsumerARN"]}
             expected[str(arn)] = {"kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"}
+            named = {"Fn::Join": ["", [flights, f"/consumer/{resource['Properties']['ConsumerName']}"]]}
+            expected[str(named)] = {"kinesis:DescribeStreamConsumer"}
         if not _consumers(stack):
             expected[str(flights)] |= {"kinesis:GetRecords", "kinesis:GetShardIterator"}
         assert _allowed(stack, "kinesis:") == expected

@@ -96,7 +96,14 @@ def test_people_hear_of_a_delivery_that_is_late_or_fails(assembly: Assembly, sou
             for name, each in stack.resources("AWS::CloudWatch::Alarm").items()
             if name.startswith(source)
         }
-        assert alarms.keys() == {"DeliveryToS3.DataFreshness", "Errors", "FailedConversion.Records"}
+        assert alarms.keys() == {
+            *("DeliveryToS3.DataFreshness", "FailedConversion.Records"),
+            *("Errors", "Throttles", "quarantine_failed"),
+        }
+        for name in ("Throttles", "quarantine_failed"):
+            assert alarms[name]["Dimensions"] == alarms["Errors"]["Dimensions"]
+        transform = one(stack, "AWS::Lambda::Function", f"{source}DeliveryTransform")
+        assert transform["Environment"]["Variables"]["METRIC_NAMESPACE"] == alarms["quarantine_failed"]["Namespace"]
         assert all(alarm["AlarmActions"] == [{"Ref": topic}] for alarm in alarms.values())
         watched = {reference.target for alarm in alarms.values() for reference in references(alarm["Dimensions"])}
         assert len(watched) == 2 and all(each.startswith(f"{source}Delivery") for each in watched)

@@ -130,6 +130,7 @@ WRONG: dict[str, tuple[str, bytes | slice, str]] = {
     "XML without rows": ("xml", b"<rows><flight><a>1</a></flight></rows>", "<rows> has no <row>: that is what"),
     "XML cut short": ("xml", b"<rows><row><a>1</a></row><row>", "no element found"),
     "XML with a value that is too large": ("xml", b"<rows><row><a>2147483648</a></row></rows>", "'2147483648', no int"),
+    "XML with a number of Python's": ("xml", b"<rows><row><a>1_000</a></row></rows>", "'1_000', no int"),
     "XML with a value twice": ("xml", b"<rows><row><a>1</a><a>2</a></row></rows>", "row 1 has <a> twice"),
     "XML with attributes": ("xml", b'<rows><row b="1"><a>1</a></row></rows>', "row 1 has attributes"),
     "XML with elements in a column": ("xml", b"<rows><row><a>1<b/></a></row></rows>", "<a> has attributes or elements"),

@@ -105,7 +105,8 @@ def test_the_anomalies_of_a_batch_are_one_notice_with_the_airports_names(handler
 
 
 def test_a_table_that_is_none_costs_names_and_no_notice(handler: ModuleType, heard: Heard) -> None:
-    for number, body in enumerate((b"code,title\nJFK,x\n", b"faa,name\nJFK\n", b"faa,name\nLGA,\xff\n", b"")):
+    tables = (b"code,title\nJFK,x\n", b"faa,name\nJFK\n", b"faa,name\nLGA,\xff\n", b"", b"faa,name\n" + b"x" * 200_000)
+    for number, body in enumerate(tables):
         handler.s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}wrong/{number}.csv", Body=body)
     assert handler.handler(_batch(UNUSUAL), CONTEXT) == {"batchItemFailures": []}
     (notice,) = heard()

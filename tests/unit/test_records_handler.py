@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -33,6 +34,7 @@ def quarantine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv("CONTRACT", "flights")
         monkeypatch.setenv("QUARANTINE_BUCKET", BUCKET)
         monkeypatch.setenv("QUARANTINE_PREFIX", "flights/")
+        monkeypatch.setenv("METRIC_NAMESPACE", "Millrace/Transform")
         yield s3
 
 
@@ -51,7 +53,7 @@ def handler(import_lambda: Import, quarantine: Any) -> Callable[..., dict[str, A
                 for number, data in enumerate(records)
             ]
         },
-        SimpleNamespace(get_remaining_time_in_millis=lambda: seconds * 1000),
+        SimpleNamespace(get_remaining_time_in_millis=lambda: seconds * 1000, function_name="transform"),
     )
 
 
@@ -99,13 +101,23 @@ def test_a_retried_batch_writes_the_same_objects(handler: Callable[..., Any], qu
     assert documents(quarantine) == before
 
 
-def test_firehose_keeps_the_bytes_when_quarantine_refuses(
-    handler: Callable[..., dict[str, Any]], quarantine: Any
+def test_firehose_keeps_the_bytes_when_quarantine_refuses_and_cloudwatch_counts_them(
+    handler: Callable[..., dict[str, Any]], quarantine: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quarantine.delete_bucket(Bucket=BUCKET)
     answer = handler(GOOD, b"{")["records"]
     assert [record["result"] for record in answer] == ["Ok", "ProcessingFailed"]
     assert base64.b64decode(answer[1]["data"]) == b"{"
+    line = json.loads(capsys.readouterr().out)
+    assert (line["FunctionName"], line["quarantine_failed"]) == ("transform", 1)
+    assert line["_aws"]["Timestamp"] / 1000 == pytest.approx(time.time(), abs=60)
+    assert line["_aws"]["CloudWatchMetrics"] == [
+        {
+            "Namespace": "Millrace/Transform",
+            "Dimensions": [["FunctionName"]],
+            "Metrics": [{"Name": "quarantine_failed", "Unit": "Count"}],
+        }
+    ]
 
 
 def test_firehose_keeps_the_bytes_that_quarantine_had_no_time_for(
