@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from demo import accounting
 from demo.platform import LinkBrokenError, Platform, Show, wait_for, wait_while_it_moves
 from local.tools import ROOT
 
@@ -210,8 +211,7 @@ def lost_joins(months: list[dict[str, int]]) -> list[str]:
 
 def acknowledged(ledger: Path) -> int:
     """Records that Kinesis took, by the producer's ledger."""
-    lines = ledger.read_text().splitlines()[1:]
-    return sum(int(line.rsplit(",", 1)[1]) for line in lines if line.split(",")[2] != "oversize")
+    return sum(event.copies for event in accounting.read_ledger(ledger).values() if event.kind != "oversize")
 
 
 def now() -> float:
