@@ -153,10 +153,9 @@ def start_and_deploy(run: Run) -> None:
         continue
     run.platform = Platform(run.cloud.session(), str(SETTINGS["prefix"]), LAYERS)
     if run.size.window:
-        glue = run.platform.client("glue")
-        (trigger,) = (trigger for trigger in glue.get_triggers()["Triggers"] if trigger["Type"] == "EVENT")
+        (trigger,) = ingest.triggers(run.platform)
         gather = {"EventBatchingCondition": {"BatchSize": 100, "BatchWindow": run.size.window}}
-        glue.update_trigger(Name=trigger["Name"], TriggerUpdate=gather)
+        run.platform.client("glue").update_trigger(Name=trigger["Name"], TriggerUpdate=gather)
     run.show(f"deployed {', '.join(LAYERS)} at {run.cloud.endpoint}")
 
 
@@ -296,15 +295,8 @@ def check(run: Run) -> accounting.Accounting:
 
 def held(run: Run) -> set[tuple[str, str]]:
     """Key and content of every object in the three zones."""
-    zones = ("Raw", "Curated", "Quarantine")
-    return {(f"{zone}/{item['Key']}", item["ETag"]) for zone in zones for item in listed(run, zone)}
-
-
-def listed(run: Run, zone: str, prefix: str = "") -> Iterator[dict[str, Any]]:
-    """The objects of a zone."""
-    pages = run.platform.client("s3").get_paginator("list_objects_v2")
-    bucket = run.platform.outputs[f"{zone}BucketName"]
-    return (item for page in pages.paginate(Bucket=bucket, Prefix=prefix) for item in page.get("Contents", []))
+    zones = ("RawBucketName", "CuratedBucketName", "QuarantineBucketName")
+    return {(f"{zone}/{item['Key']}", item["ETag"]) for zone in zones for item in run.platform.objects(zone)}
 
 
 def release(run: Run) -> None:

@@ -75,4 +75,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except tools.ToolError as error:  # before anything was begun: there is nothing to write down
+        sys.exit(str(error))

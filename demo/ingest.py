@@ -166,20 +166,21 @@ def wait_until_rest(platform: Platform) -> None:
 
 def stop_trigger(platform: Platform) -> None:
     """Let no event start the Glue job any more, and wait until it rests."""
-    glue = platform.client("glue")
-    for page in glue.get_paginator("get_triggers").paginate():
-        for trigger in page["Triggers"]:
-            if trigger.get("WorkflowName") == platform.outputs["GlueWorkflowName"]:
-                glue.stop_trigger(Name=trigger["Name"])
+    for trigger in triggers(platform):
+        platform.client("glue").stop_trigger(Name=trigger["Name"])
     wait_until_rest(platform)
 
 
 def batch_seconds(platform: Platform) -> int:
     """How long the workflow's event trigger gathers objects, as deployed."""
+    return max(trigger["EventBatchingCondition"]["BatchWindow"] for trigger in triggers(platform))
+
+
+def triggers(platform: Platform) -> list[dict[str, Any]]:
+    """The triggers of the Glue job's workflow."""
     pages = platform.client("glue").get_paginator("get_triggers").paginate()
-    triggers = [trigger for page in pages for trigger in page["Triggers"]]
-    ours = [trigger for trigger in triggers if trigger.get("WorkflowName") == platform.outputs["GlueWorkflowName"]]
-    return max(trigger["EventBatchingCondition"]["BatchWindow"] for trigger in ours)
+    workflow = platform.outputs["GlueWorkflowName"]
+    return [each for page in pages for each in page["Triggers"] if each.get("WorkflowName") == workflow]
 
 
 def curated_rows(platform: Platform) -> int:
