@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local import deploy, tools
-from local.cloud import Cloud
+from local.cloud import DEFAULT_PORT, Cloud
 
 pytestmark = pytest.mark.local
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
