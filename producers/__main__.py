@@ -168,7 +168,8 @@ if __name__ == "__main__":
         print("stopped; the same command goes on from here, a replay with --resume", file=sys.stderr)
         sys.exit(130)
     except (
-        *(NotDeployedError, FileNotFoundError, TimeoutError, PutFailedError, deployment.FailedStreamError),
+        *(NotDeployedError, PutFailedError, deployment.FailedStreamError),
         *(BotoCoreError, ClientError),  # no region, no credentials or expired ones, no permission
+        OSError,  # no data, no space for the ledger, a stream that is not there in time
     ) as error:
         sys.exit(str(error))

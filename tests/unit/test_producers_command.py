@@ -147,6 +147,7 @@ def test_what_ends_a_command_is_said_without_a_traceback(
     assert ended_by(NoCredentialsError()) == "Unable to locate credentials"
     expired = ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "expired"}}, "DescribeStreamSummary")
     assert "ExpiredTokenException" in str(ended_by(expired, "redrive"))
+    assert "No space left" in str(ended_by(OSError(28, "No space left on device")))
     assert ended_by(KeyboardInterrupt()) == 130
     assert "stopped; the same command goes on from here" in capsys.readouterr().err
 
