@@ -77,5 +77,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except tools.ToolError as error:  # before anything was begun: there is nothing to write down
+    except tools.ToolError as error:  # of the cloud itself, before the first step or after the last
         sys.exit(str(error))
