@@ -1,1 +1,1 @@
-"""One command a figure; each compares with a named peer in the same run and says what it was meant to reach."""
+"""One module a command; its figures are held against named peers in the same run where there are any, and to a goal."""

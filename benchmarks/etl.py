@@ -43,7 +43,8 @@ def main(sizes: Sequence[int]) -> None:
             rows = prepare(root, copies)
             print(f"{rows:,} raw rows", file=sys.stderr)
             peer = run("benchmarks.duckdb_process", str(root))
-            glue = run("benchmarks.glue_process", str(root), *(w for k, v in ARGUMENTS.items() for w in (f"--{k}", v)))
+            given = (f"--{name}={value}" for name, value in ARGUMENTS.items())
+            glue = run("benchmarks.glue_process", str(root), *given)
             hold_equal(root)
             figures += compared(rows, glue, peer)
             if copies == min(sizes):
@@ -76,17 +77,13 @@ def run(module: str, *arguments: str) -> dict[str, float]:
 
 def hold_equal(root: Path) -> None:
     """Raise ValueError unless both sides have written the same rows."""
-    columns = ", ".join(f"{name}::{_type(kind)}" for name, kind in [*CURATED_COLUMNS, *PARTITION_KEYS])
+    columns = ", ".join(f"{name}::{raw_events.TYPES[kind]}" for name, kind in [*CURATED_COLUMNS, *PARTITION_KEYS])
     found: list[Any] = []
     for side in ("curated", "peer"):
         files = f"read_parquet('{root}/{side}/flights/**/*.parquet', hive_partitioning = true)"
         found.append(duckdb.execute(f"SELECT count(*), bit_xor(hash({columns})) FROM {files}").fetchall())  # noqa: S608
     if found[0] != found[1]:
         raise ValueError(f"the Glue job and DuckDB wrote different rows (count, hash): {found[0]} and {found[1]}")
-
-
-def _type(kind: str) -> str:
-    return {"string": "VARCHAR", "int": "INTEGER", "double": "DOUBLE"}[kind]
 
 
 def compared(rows: int, glue: dict[str, float], peer: dict[str, float]) -> list[Figure]:

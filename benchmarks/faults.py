@@ -91,6 +91,16 @@ class Run:
         """What the producer says it sent."""
         return self.folder / "ledger.csv"
 
+    @property
+    def log(self) -> Path:
+        """What the producer and the redrive say on stderr."""
+        return self.folder / "producers.log"
+
+    @property
+    def crashes(self) -> Path:
+        """Where functions write down how they ended."""
+        return self.folder / "crashes"
+
     def good(self) -> dict[bytes, str]:
         """The flights that were sent undamaged, by the hash of their bytes."""
         flights, sent = self.size.flights, accounting.read_ledger(self.ledger)
@@ -101,7 +111,7 @@ class Run:
         """`python -m producers ...` as a user starts it; it ends with the block at the latest."""
         command = [sys.executable, "-m", "producers", *words, "--environment", ENVIRONMENT]
         command += ["--prefix", self.platform.prefix]
-        with (self.folder / "producers.log").open("a") as log, subprocess.Popen(
+        with self.log.open("a") as log, subprocess.Popen(
             command, cwd=tools.ROOT, env=self.cloud.environment() | environment, text=True, stdout=subprocess.PIPE,
             stderr=log, start_new_session=True,
         ) as process:  # fmt: skip
@@ -114,14 +124,16 @@ class Run:
         """What a command printed at its end. Raises LinkBrokenError when it failed."""
         printed, _ = process.communicate()
         if process.returncode:
-            raise LinkBrokenError("producer", f"it ended with code {process.returncode}: see {self.folder}")
+            raise LinkBrokenError("producer", f"it ended with code {process.returncode}: see {self.log}")
         return json.loads(printed.splitlines()[-1])
 
 
 def carry_out(run: Run) -> accounting.Accounting:
     """Deploy, replay, land, curate, account. Raises LinkBrokenError or ToolError where a link of the platform broke."""
-    shutil.rmtree(run.folder, ignore_errors=True)
-    run.folder.mkdir(parents=True)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    for written in (run.ledger, run.log):  # the folder may hold other things
+        written.unlink(missing_ok=True)
+    shutil.rmtree(run.crashes, ignore_errors=True)
     start_and_deploy(run)
     started = time.monotonic()
     killing = replay(run)
@@ -141,10 +153,9 @@ def start_and_deploy(run: Run) -> None:
         continue
     run.platform = Platform(run.cloud.session(), str(SETTINGS["prefix"]), LAYERS)
     if run.size.window:
-        glue = run.platform.client("glue")
-        (trigger,) = (trigger for trigger in glue.get_triggers()["Triggers"] if trigger["Type"] == "EVENT")
+        (trigger,) = ingest.triggers(run.platform)
         gather = {"EventBatchingCondition": {"BatchSize": 100, "BatchWindow": run.size.window}}
-        glue.update_trigger(Name=trigger["Name"], TriggerUpdate=gather)
+        run.platform.client("glue").update_trigger(Name=trigger["Name"], TriggerUpdate=gather)
     run.show(f"deployed {', '.join(LAYERS)} at {run.cloud.endpoint}")
 
 
@@ -155,8 +166,8 @@ def replay(run: Run) -> Future[float]:
     """
     flights = len(run.size.flights)
     wire = Wire(run.cloud, SEED)
-    transform = CrashingTransform(run.platform, run.folder / "crashes" / "transform")
-    consumer = CrashingConsumer(run.platform, run.folder / "crashes" / "consumer")
+    transform = CrashingTransform(run.platform, run.crashes / "transform")
+    consumer = CrashingConsumer(run.platform, run.crashes / "consumer")
     options = [*run.size.options, "--ledger", str(run.ledger), *(word for pair in RATES.items() for word in pair)]
     for function in (transform, consumer):
         function.deploy()
@@ -243,7 +254,8 @@ def settled(run: Run, killed: float) -> accounting.Accounting:
     """
     ingest.wait_until_curated(run.platform, killed, run.show)
     ingest.wait_until_known(run.platform, len(run.good()), run.show)
-    moved, seen = time.monotonic(), list[str]()
+    moved = time.monotonic()
+    seen: list[str] = []
     patience = ingest.delivery_seconds(run.platform) + ingest.STALLED_SECONDS
     while True:
         redrive(run)
@@ -283,15 +295,8 @@ def check(run: Run) -> accounting.Accounting:
 
 def held(run: Run) -> set[tuple[str, str]]:
     """Key and content of every object in the three zones."""
-    zones = ("Raw", "Curated", "Quarantine")
-    return {(f"{zone}/{item['Key']}", item["ETag"]) for zone in zones for item in listed(run, zone)}
-
-
-def listed(run: Run, zone: str, prefix: str = "") -> Iterator[dict[str, Any]]:
-    """The objects of a zone."""
-    pages = run.platform.client("s3").get_paginator("list_objects_v2")
-    bucket = run.platform.outputs[f"{zone}BucketName"]
-    return (item for page in pages.paginate(Bucket=bucket, Prefix=prefix) for item in page.get("Contents", []))
+    zones = ("RawBucketName", "CuratedBucketName", "QuarantineBucketName")
+    return {(f"{zone}/{item['Key']}", item["ETag"]) for zone in zones for item in run.platform.objects(zone)}
 
 
 def release(run: Run) -> None:

@@ -9,7 +9,8 @@ from producers.flights import data_folder
 from schemas import flights, weather
 
 REPEATED_PERCENT = 3  # of the flights come a second time, as in the accounting over a million events
-_TYPES = {"string": "VARCHAR", "int": "INTEGER", "double": "DOUBLE"}
+# DuckDB's names of the types that our tables have.
+TYPES = {"string": "VARCHAR", "int": "INTEGER", "double": "DOUBLE"}
 
 
 def write(folder: Path, copies: int) -> int:
@@ -37,7 +38,7 @@ def write(folder: Path, copies: int) -> int:
 
 
 def _table(name: str, csv: Path, event_id: str, columns: list[flights.Column]) -> str:
-    values = ", ".join(f"CAST({column} AS {_TYPES[kind]}) AS {column}" for column, kind in columns[1:])
+    values = ", ".join(f"CAST({column} AS {TYPES[kind]}) AS {column}" for column, kind in columns[1:])
     return f"""CREATE TABLE {name} AS
         SELECT {event_id} AS event_id, {values}, year, lpad(month, 2, '0') AS month, lpad(day, 2, '0') AS day
         FROM read_csv('{csv}', all_varchar = true, nullstr = 'NA')"""  # noqa: S608  names of our own

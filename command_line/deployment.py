@@ -8,6 +8,10 @@ from botocore.exceptions import ClientError
 from config import ENVIRONMENTS, REGION, settings_of
 
 
+class NotDeployedError(LookupError):
+    """A stack or an output that a command needs is not there; the message says which."""
+
+
 def add_deployment(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which deployment is meant."""
     parser.add_argument("--environment", required=True, choices=ENVIRONMENTS)
@@ -26,15 +30,15 @@ def stack_region(options: argparse.Namespace) -> str:
 
 
 def outputs(cloudformation: Any, stack: str, *keys: str) -> dict[str, str]:
-    """Return the stack's outputs, these among them. Raises LookupError if the stack or one of them is missing."""
+    """Return the stack's outputs, these among them. Raises NotDeployedError if the stack or one is missing."""
     try:
         described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
-        raise LookupError(f"there is no stack {stack} in this account and region: deploy it first") from error
+        raise NotDeployedError(f"there is no stack {stack} in this account and region: deploy it first") from error
     found = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
     missing = [key for key in keys if key not in found]
     if missing:
-        raise LookupError(f"the stack {stack} has no output {', '.join(missing)}: deploy it again")
+        raise NotDeployedError(f"the stack {stack} has no output {', '.join(missing)}: deploy it again")
     return found

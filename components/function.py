@@ -124,6 +124,7 @@ def _vendored(folder: str) -> list[tuple[str, str]]:
     installed = ROOT / VENDORED / folder / f".{REQUIREMENTS}"  # `make install` puts a copy there when it is done
     if not installed.exists() or installed.read_bytes() != pinned.read_bytes():
         raise VendoredPackagesError(
-            f"{VENDORED}/{folder} is not what lambda/{folder}/{REQUIREMENTS} pins: `make install`"
+            f"{VENDORED}/{folder} is not what lambda/{folder}/{REQUIREMENTS} pins: `make install`, "
+            "and where this is a copy, copy both again after that"
         )
     return [(".", f"{VENDORED}/{folder}")]

@@ -1,4 +1,4 @@
-"""Sandbox: cheap, deleted without a trace, deployed to the local cloud by `make demo`."""
+"""Sandbox: cheap, deleted with its data, deployed to the local cloud by `make demo`."""
 
 SETTINGS = {
     "prefix": "millrace-sandbox",

@@ -138,7 +138,7 @@ def _explain(problem: Any) -> str:
         return str(problem["ctx"]["error"])  # of several settings together, which the error names
     allowed = f" ({field.description})" if field and field.description else ""
     given = "" if problem["type"] == "missing" else f", not {problem['input']!r}"
-    return f"{problem['msg']}{given}{allowed}"
+    return f"{problem['msg'].removeprefix('Value error, ')}{given}{allowed}"
 
 
 def _place(location: tuple[int | str, ...]) -> tuple[type[Options], FieldInfo | None]:

@@ -18,20 +18,21 @@ from local.cloud import Cloud
 def fail(demo: Demo, error: Exception) -> None:
     """Say what failed and where to look, on the console and in failed.json; the traceback goes to failed.log."""
     trace = "".join(traceback.format_exception(error))
-    (demo.folder / TRACEBACK).write_text(trace)
     kind = type(error).__name__
     advice = (
         f"The traceback is in {demo.folder / TRACEBACK}, the local cloud's log is {demo.cloud.log}. "
         "`make destroy-local` removes everything."
     )
-    found = {"step": demo.current, "link": getattr(error, "link", None), "error": kind, "message": str(error)}
-    (demo.folder / FAILED).write_text(json.dumps(found | {"advice": advice}, indent=2) + "\n")
     known = isinstance(error, LinkBrokenError | tools.ToolError)
     if not known:
         print(trace, file=sys.stderr)
     message = str(error) if known else f"{kind}: {error}"
     demo.console.print(f"[red]✗[/red] {escape(demo.current)}: {escape(message)}")
     demo.console.print(escape(advice))
+    # Said before it is written down: what failed may be the disk.
+    (demo.folder / TRACEBACK).write_text(trace)
+    found = {"step": demo.current, "link": getattr(error, "link", None), "error": kind, "message": str(error)}
+    (demo.folder / FAILED).write_text(json.dumps(found | {"advice": advice}, indent=2) + "\n")
 
 
 def options() -> argparse.Namespace:
@@ -74,4 +75,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except tools.ToolError as error:  # of the cloud itself, before the first step or after the last
+        sys.exit(str(error))

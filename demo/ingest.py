@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from demo import accounting
 from demo.platform import LinkBrokenError, Platform, Show, wait_for, wait_while_it_moves
 from local.tools import ROOT
 
@@ -165,20 +166,21 @@ def wait_until_rest(platform: Platform) -> None:
 
 def stop_trigger(platform: Platform) -> None:
     """Let no event start the Glue job any more, and wait until it rests."""
-    glue = platform.client("glue")
-    for page in glue.get_paginator("get_triggers").paginate():
-        for trigger in page["Triggers"]:
-            if trigger.get("WorkflowName") == platform.outputs["GlueWorkflowName"]:
-                glue.stop_trigger(Name=trigger["Name"])
+    for trigger in triggers(platform):
+        platform.client("glue").stop_trigger(Name=trigger["Name"])
     wait_until_rest(platform)
 
 
 def batch_seconds(platform: Platform) -> int:
     """How long the workflow's event trigger gathers objects, as deployed."""
+    return max(trigger["EventBatchingCondition"]["BatchWindow"] for trigger in triggers(platform))
+
+
+def triggers(platform: Platform) -> list[dict[str, Any]]:
+    """The triggers of the Glue job's workflow."""
     pages = platform.client("glue").get_paginator("get_triggers").paginate()
-    triggers = [trigger for page in pages for trigger in page["Triggers"]]
-    ours = [trigger for trigger in triggers if trigger.get("WorkflowName") == platform.outputs["GlueWorkflowName"]]
-    return max(trigger["EventBatchingCondition"]["BatchWindow"] for trigger in ours)
+    workflow = platform.outputs["GlueWorkflowName"]
+    return [each for page in pages for each in page["Triggers"] if each.get("WorkflowName") == workflow]
 
 
 def curated_rows(platform: Platform) -> int:
@@ -210,8 +212,7 @@ def lost_joins(months: list[dict[str, int]]) -> list[str]:
 
 def acknowledged(ledger: Path) -> int:
     """Records that Kinesis took, by the producer's ledger."""
-    lines = ledger.read_text().splitlines()[1:]
-    return sum(int(line.rsplit(",", 1)[1]) for line in lines if line.split(",")[2] != "oversize")
+    return sum(event.copies for event in accounting.read_ledger(ledger).values() if event.kind != "oversize")
 
 
 def now() -> float:

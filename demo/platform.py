@@ -91,10 +91,14 @@ class Platform:
             missing += [f"{name}: {wanted[key]['Type']} {key}" for key in sorted(wanted.keys() - created.keys())]
         return {"deployed": dict(sorted(types.items())), "not_created": missing}
 
-    def keys(self, output: str, prefix: str = "") -> Iterator[str]:
-        """Keys in the bucket of an output."""
+    def objects(self, output: str, prefix: str = "") -> Iterator[dict[str, Any]]:
+        """Objects in the bucket of an output, as S3 lists them."""
         pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.outputs[output], Prefix=prefix)
-        return (item["Key"] for page in pages for item in page.get("Contents", []))
+        return (item for page in pages for item in page.get("Contents", []))
+
+    def keys(self, output: str, prefix: str = "") -> Iterator[str]:
+        """Their keys."""
+        return (item["Key"] for item in self.objects(output, prefix))
 
     def read(self, bucket: str, key: str) -> bytes:
         """An object's bytes."""

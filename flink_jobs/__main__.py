@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from command_line.deployment import add_deployment, outputs, stack_prefix, stack_region
+from command_line.deployment import NotDeployedError, add_deployment, outputs, stack_prefix, stack_region
 
 _POLL_SECONDS = 5
 _TIMEOUT_SECONDS = 900
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> None:
         session = boto3.Session(region_name=stack_region(options))
         name = outputs(session.client("cloudformation"), stack, output)[output]
         bring(session.client("kinesisanalyticsv2"), name, options.verb, print, restore=options.restore)
-    except (FlinkError, LookupError, BotoCoreError, ClientError) as error:
+    except (FlinkError, NotDeployedError, BotoCoreError, ClientError) as error:
         sys.exit(f"can't {options.verb} the job: {error}")
     except KeyboardInterrupt:
         print(f"stopped waiting, not the {options.verb}: the same command waits on", file=sys.stderr)

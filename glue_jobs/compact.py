@@ -30,7 +30,7 @@ from botocore.exceptions import ClientError
 from pyspark.sql import SparkSession
 
 from glue_jobs.days import list_by_day
-from glue_jobs.paths import list_objects, split_path
+from glue_jobs.paths import folder_path, list_objects, split_path
 
 STAGED = "_compact/"
 MOST_BYTES = 4 * 1024**3  # CopyObject takes 5 GiB
@@ -169,12 +169,9 @@ def parse_args(arguments: Sequence[str]) -> Task:
     """Return the job's task; Glue's own arguments are left alone."""
     parser = argparse.ArgumentParser(prog="compact", allow_abbrev=False)
     for name in ("path", "checkpoint_path"):
-        parser.add_argument(f"--{name}", required=True)
+        parser.add_argument(f"--{name}", required=True, type=folder_path)
     parser.add_argument("--idle_hours", required=True, type=int)
     options, _ = parser.parse_known_args(arguments)
-    for name in ("path", "checkpoint_path"):
-        if not (path := getattr(options, name)).startswith("s3://") or not path.endswith("/"):
-            parser.error(f"--{name} is {path!r}: give s3://bucket/folder/, with a slash at the end")
     if options.idle_hours < 1:
         parser.error(f"--idle_hours is {options.idle_hours}: give 1 or more, so that no writer is at work")
     return Task(options.path, options.checkpoint_path, options.idle_hours)

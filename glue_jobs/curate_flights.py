@@ -21,6 +21,7 @@ from pyspark.sql import Column, DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
 from glue_jobs.days import DAY_KEYS, Seen, list_days, read_days
+from glue_jobs.paths import folder_path
 from glue_jobs.watermark import changed_days, check_one_file_a_day, load_state, replace_days, save_state
 
 # Partition columns are read from the path (year=2013/month=01/day=05).
@@ -184,13 +185,10 @@ def parse_args(arguments: Sequence[str]) -> tuple[Paths, int]:
     """Return the job's paths and its max_seconds; Glue's own arguments (--JOB_NAME, --TempDir) are left alone."""
     parser = argparse.ArgumentParser(prog="curate_flights", allow_abbrev=False)
     for name in Paths._fields:
-        parser.add_argument(f"--{name}_path", required=True)
+        parser.add_argument(f"--{name}_path", required=True, type=str if name == "state" else folder_path)
     parser.add_argument("--max_seconds", required=True, type=int)
     options = vars(parser.parse_known_args(arguments)[0])
     max_seconds = options.pop("max_seconds")
-    for name, path in options.items():
-        if not path.startswith("s3://") or (name != "state_path" and not path.endswith("/")):
-            parser.error(f"--{name} is {path!r}: give s3://bucket/prefix, with a slash at the end of a folder")
     return Paths(*(options[f"{name}_path"] for name in Paths._fields)), max_seconds
 
 

@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from glue_jobs.days import DAY_KEYS, list_days
+from glue_jobs.paths import folder_path
 from glue_jobs.watermark import changed_days, check_one_file_a_day, load_state, replace_days, save_state
 
 KEYS = {"aircraft": ("tailnum",), "route": ("origin", "dest"), "hour": ("origin", "hour")}
@@ -119,13 +120,11 @@ def run(spark: SparkSession, s3: Any, task: Task) -> None:
 def parse_args(arguments: Sequence[str]) -> Task:
     """Return the job's task; Glue's own arguments are left alone."""
     parser = argparse.ArgumentParser(prog="feature_table", allow_abbrev=False)
-    for name in ("curated_path", "features_path", "state_path"):
-        parser.add_argument(f"--{name}", required=True)
+    for name in ("curated_path", "features_path"):
+        parser.add_argument(f"--{name}", required=True, type=folder_path)
+    parser.add_argument("--state_path", required=True)
     parser.add_argument("--window_days", required=True, type=int)
     options, _ = parser.parse_known_args(arguments)
-    for name in ("curated_path", "features_path"):
-        if not (path := getattr(options, name)).startswith("s3://") or not path.endswith("/"):
-            parser.error(f"--{name} is {path!r}: give s3://bucket/folder/, with a slash at the end")
     if options.window_days < 1:
         parser.error(f"--window_days is {options.window_days}: give 1 or more")
     return Task(options.curated_path, options.features_path, options.state_path, options.window_days)

@@ -1,8 +1,16 @@
 """s3:// paths; `s3` is a boto3 client."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlparse
+
+
+def folder_path(text: str) -> str:
+    """The text of an argument that is to be a folder's path. Raises ArgumentTypeError for another."""
+    if not text.startswith("s3://") or not text.endswith("/"):
+        raise ArgumentTypeError(f"{text!r} is no folder: give s3://bucket/folder/, with a slash at the end")
+    return text
 
 
 def split_path(path: str) -> tuple[str, str]:

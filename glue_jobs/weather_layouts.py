@@ -23,7 +23,7 @@ from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 from glue_jobs.days import list_by_day, read_days
-from glue_jobs.paths import split_path
+from glue_jobs.paths import folder_path, split_path
 
 PARTITION = ("year", "month", "day", "station")
 # Partition columns are read from the path (year=2013/month=01/day=05).
@@ -111,14 +111,10 @@ def parse_args(arguments: Sequence[str]) -> Options:
     """Return the job's options; Glue's own arguments (--JOB_NAME, --TempDir) are left alone."""
     parser = argparse.ArgumentParser(prog="weather_layouts", allow_abbrev=False)
     for name in ("raw_path", "by_date_path", "by_station_path"):
-        parser.add_argument(f"--{name}", required=True)
+        parser.add_argument(f"--{name}", required=True, type=folder_path)
     parser.add_argument("--stations", required=True)
     parser.add_argument("--arrived_hours", required=True, type=int)
     given = parser.parse_known_args(arguments)[0]
-    for name in ("raw_path", "by_date_path", "by_station_path"):
-        path = getattr(given, name)
-        if not path.startswith("s3://") or not path.endswith("/"):
-            parser.error(f"--{name} is {path!r}: give s3://bucket/prefix/, with a slash at its end")
     for name in ("by_date_path", "by_station_path"):
         fields = set(re.findall(r"{(\w+)", getattr(given, name)))
         if fields != set(PARTITION):

@@ -24,8 +24,8 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=tools.ROOT / ".local")
     parser.add_argument("--stage", default="sandbox", help="the CDK stage to deploy")
     options = parser.parse_args()
-    cloud = Cloud(options.state.resolve())
     try:
+        cloud = Cloud(options.state.resolve())
         match options.command:
             case "start":
                 cloud.start()

@@ -21,7 +21,7 @@ from local import server, tools
 
 DEFAULT_PORT = 4599
 START_SECONDS = 120.0
-DEPLOYMENT = "deployment.json"  # in the state folder
+DEPLOYMENT, PORT = "deployment.json", "port"  # in the state folder
 FOLDERS = ("cdk", "cdk.out", "images", "jobs", "s3", "state", "tmp")
 
 
@@ -39,16 +39,25 @@ class Session(boto3.Session):
 class Cloud:
     """One local cloud: a port and a folder for all it writes. Usable as a context that starts and stops it.
 
-    Another process can hold the same cloud: everything is read from the folder. With `enforce_iam` a call needs a
-    policy that allows it, as in AWS; this class' own session is the account's root, which may do all. With `keep` it
-    can be started again with what it held when it was stopped.
+    Another process can hold the same cloud: everything is read from the folder. Where no port is given it is that of
+    MILLRACE_PORT, else of the cloud that runs in the folder. With `enforce_iam` a call needs a policy that allows it,
+    as in AWS; this class' own session is the account's root, which may do all. With `keep` it can be started again
+    with what it held when it was stopped.
     """
 
     state: Path = tools.ROOT / ".local"
-    port: int = field(default_factory=lambda: int(os.environ.get("MILLRACE_PORT", DEFAULT_PORT)))
+    port: int = 0
     enforce_iam: bool = True
     keep: bool = False
     _supervisor: "subprocess.Popen[bytes] | None" = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises ToolError when MILLRACE_PORT is no port."""
+        running = (self.state / PORT).read_text() if self.process() else str(DEFAULT_PORT)
+        named = str(self.port or os.environ.get("MILLRACE_PORT", running))
+        if not named.isdecimal() or not 1 <= int(named) <= 65_535:
+            raise tools.ToolError(f"MILLRACE_PORT is {named!r}: give a number from 1 to 65535.")
+        self.port = int(named)
 
     def __enter__(self) -> "Cloud":
         self.start(follow_me=True)
@@ -146,6 +155,7 @@ class Cloud:
         if not resume:
             (self.state / DEPLOYMENT).unlink(missing_ok=True)
         (self.state / "tmp").mkdir(parents=True)
+        (self.state / PORT).write_text(str(self.port))
         with self.log.open("a" if resume else "w") as log:
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-m", "local.server", "supervise", *["follow"] * follow_me],

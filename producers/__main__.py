@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from command_line.deployment import add_deployment, stack_prefix, stack_region
+from command_line.deployment import NotDeployedError, add_deployment, stack_prefix, stack_region
 from producers import damage, deployment, disorder, flights, redrive
 from producers.console import reporter
 from producers.kinesis import Progress, PutFailedError, Record, StreamProducer
@@ -168,7 +168,8 @@ if __name__ == "__main__":
         print("stopped; the same command goes on from here, a replay with --resume", file=sys.stderr)
         sys.exit(130)
     except (
-        *(LookupError, FileNotFoundError, TimeoutError, PutFailedError, deployment.FailedStreamError),
+        *(NotDeployedError, PutFailedError, deployment.FailedStreamError),
         *(BotoCoreError, ClientError),  # no region, no credentials or expired ones, no permission
+        OSError,  # no data, no space for the ledger, a stream that is not there in time
     ) as error:
         sys.exit(str(error))

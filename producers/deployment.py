@@ -35,7 +35,7 @@ class Target:
 def find(cloudformation: Any, prefix: str) -> Target:
     """Read the outputs of the stacks `<prefix>-data-lake` and `<prefix>-streaming`.
 
-    Raises LookupError if a stack or an output is missing.
+    Raises NotDeployedError if a stack or an output is missing.
     """
     lake = outputs(cloudformation, f"{prefix}-data-lake", "RawBucketName", "QuarantineBucketName")
     names = {source: (f"{of}StreamName", f"{of}DeliveryStreamName") for source, of in _OUTPUTS_OF.items()}

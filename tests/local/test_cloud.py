@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local import deploy, tools
-from local.cloud import Cloud
+from local.cloud import DEFAULT_PORT, Cloud
 
 pytestmark = pytest.mark.local
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -75,12 +75,28 @@ def test_environment_holds_no_trace_of_a_real_account(cloud: Cloud, monkeypatch:
     assert identity["Account"] == environment["AWS_ACCESS_KEY_ID"]
 
 
+@pytest.mark.parametrize("named", ["", "http", "-1", "0", "65536"])
+def test_what_is_no_port_is_refused(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_PORT", named)
+    with pytest.raises(tools.ToolError, match="give a number from 1 to 65535"):
+        Cloud()
+
+
 def test_a_second_start_is_refused(cloud: Cloud, tmp_path: Path) -> None:
     with pytest.raises(tools.ToolError, match="runs already"):
         Cloud(cloud.state, tools.free_port()).start()
     with pytest.raises(tools.ToolError, match=f"Port {cloud.port} is in use.*MILLRACE_PORT"):
         Cloud(tmp_path, cloud.port).start()
     assert cloud.healthy()
+
+
+def test_who_names_no_port_finds_the_cloud_that_runs_in_the_folder(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MILLRACE_PORT", raising=False)
+    assert Cloud(cloud.state).port == cloud.port != DEFAULT_PORT
+    monkeypatch.setenv("MILLRACE_PORT", "1")
+    assert Cloud(cloud.state).port == 1
 
 
 @pytest.fixture

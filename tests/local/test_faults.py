@@ -2,7 +2,9 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +29,19 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[faults.Run, 
         yield run, faults.carry_out(run)
     finally:
         cloud.stop()
+
+
+def test_a_run_removes_what_an_earlier_one_has_written_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = faults.Run(Cloud(tmp_path / "cloud", 1), faults.SMALL, tmp_path, print)
+    (run.crashes / "transform").mkdir(parents=True)
+    for file in (run.ledger, run.log, tmp_path / "another's"):
+        file.touch()
+    monkeypatch.setattr(faults, "start_and_deploy", Mock(side_effect=tools.ToolError("no cloud")))
+    with pytest.raises(tools.ToolError):
+        faults.carry_out(run)
+    assert [path.name for path in tmp_path.iterdir()] == ["another's"]
 
 
 def test_every_event_is_accounted_for(ran: tuple[faults.Run, accounting.Accounting]) -> None:

@@ -179,8 +179,8 @@ def test_the_last_commit_is_the_largest_number(s3: FailingS3) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--path": "s3://a/b"}, "--path is 's3://a/b': give s3://bucket/folder/, with a slash at the end"),
-        ({"--checkpoint_path": "/a/"}, "--checkpoint_path is '/a/': give s3://"),
+        ({"--path": "s3://a/b"}, "--path: 's3://a/b' is no folder: give s3://bucket/folder/, with a slash at the end"),
+        ({"--checkpoint_path": "/a/"}, "--checkpoint_path: '/a/' is no folder: give s3://"),
         ({"--idle_hours": "0"}, "give 1 or more"),
     ],
 )

@@ -377,4 +377,4 @@ def test_a_path_that_is_no_s3_folder_is_refused(wrong: str, capsys: pytest.Captu
     given = PATHS._replace(raw=wrong)._asdict().items()
     with pytest.raises(SystemExit):
         job.parse_args(["--max_seconds=600", *(f"--{name}_path={path}" for name, path in given)])
-    assert "give s3://bucket/prefix" in capsys.readouterr().err
+    assert "give s3://bucket/folder/" in capsys.readouterr().err

@@ -184,6 +184,15 @@ def test_any_error_is_written_down_with_what_to_do(
     assert ("Traceback" in printed.err) == (not isinstance(error, LinkBrokenError | ToolError))
 
 
+def test_what_failed_is_said_though_it_can_not_be_written_down(
+    run_main: Callable[[BaseException], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "failed.log").mkdir()
+    with pytest.raises(IsADirectoryError):
+        run_main(KeyError("is not reached"))
+    assert "✗ prepare: IsADirectoryError" in capsys.readouterr().out
+
+
 def test_an_interrupt_is_no_failure(run_main: Callable[[BaseException], int], tmp_path: Path) -> None:
     assert run_main(KeyboardInterrupt()) == 130
     assert not (tmp_path / "failed.json").exists()

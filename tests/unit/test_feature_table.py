@@ -187,7 +187,7 @@ def test_days_that_a_change_reaches() -> None:
     [
         (
             {"--curated_path": "s3://curated/flights"},
-            "--curated_path is 's3://curated/flights': give s3://bucket/folder/",
+            "--curated_path: 's3://curated/flights' is no folder: give s3://bucket/folder/",
         ),
         ({"--window_days": "0"}, "give 1 or more"),
     ],

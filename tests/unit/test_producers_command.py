@@ -15,7 +15,7 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
-from command_line.deployment import stack_prefix, stack_region
+from command_line.deployment import NotDeployedError, stack_prefix, stack_region
 from config import sandbox
 from config.settings import Settings
 from producers import __main__ as command
@@ -128,9 +128,9 @@ def test_weather_comes_with_or_before_the_flights_of_its_day() -> None:
 
 def test_a_missing_stack_or_output_says_what_to_do() -> None:
     assert deployment.find(STACKS, PREFIX) == TARGET
-    with pytest.raises(LookupError, match=r"there is no stack another-data-lake .* deploy it first"):
+    with pytest.raises(NotDeployedError, match=r"there is no stack another-data-lake .* deploy it first"):
         deployment.find(STACKS, "another")
-    with pytest.raises(LookupError, match="has no output QuarantineBucketName"):
+    with pytest.raises(NotDeployedError, match="has no output QuarantineBucketName"):
         deployment.find(Stacks(data_lake={"RawBucketName": "raw"}), PREFIX)
 
 
@@ -147,6 +147,7 @@ def test_what_ends_a_command_is_said_without_a_traceback(
     assert ended_by(NoCredentialsError()) == "Unable to locate credentials"
     expired = ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "expired"}}, "DescribeStreamSummary")
     assert "ExpiredTokenException" in str(ended_by(expired, "redrive"))
+    assert "No space left" in str(ended_by(OSError(28, "No space left on device")))
     assert ended_by(KeyboardInterrupt()) == 130
     assert "stopped; the same command goes on from here" in capsys.readouterr().err
 

@@ -136,7 +136,7 @@ def test_the_job_writes_the_columns_that_the_tables_declare() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"raw_path": "s3://raw/weather"}, "give s3://bucket/prefix/"),
+        ({"raw_path": "s3://raw/weather"}, "give s3://bucket/folder/"),
         ({"by_date_path": "s3://c/{year}/{month}/{day}/"}, "it needs a field for each of year, month, day, station"),
     ],
 )
