@@ -23,6 +23,7 @@ DEFAULT_PORT = 4599
 START_SECONDS = 120.0
 DEPLOYMENT, PORT = "deployment.json", "port"  # in the state folder
 FOLDERS = ("cdk", "cdk.out", "images", "jobs", "s3", "state", "tmp")
+CONTENTS = {*FOLDERS, DEPLOYMENT, PORT, "cache", "cloud.log", server.LOCK}
 
 
 class Session(boto3.Session):
@@ -145,10 +146,13 @@ class Cloud:
 
         It is empty, or with `resume` has what it held when it was stopped, but for what local/limits.py names.
 
-        Raises ToolError when it runs already, a tool or the port is missing, or the server ends at start.
+        Raises ToolError when it runs already, a tool or the port is missing, or the server ends at start; and when the
+        folder holds what is no cloud's, since most of it is emptied.
         """
         if self.process():
             raise tools.ToolError(f"A local cloud runs already in {self.state}: `python -m local stop` first.")
+        if self.state.exists() and (others := {each.name for each in self.state.iterdir()} - CONTENTS):
+            raise tools.ToolError(f"{self.state} holds {min(others)}, no part of a local cloud: give it its own.")
         tools.check(self.state, self.port)
         for name in ("tmp",) if resume else FOLDERS:
             shutil.rmtree(self.state / name, ignore_errors=True)

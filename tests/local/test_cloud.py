@@ -90,6 +90,15 @@ def test_a_second_start_is_refused(cloud: Cloud, tmp_path: Path) -> None:
     assert cloud.healthy()
 
 
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / "s3" / "theirs"
+    theirs.mkdir(parents=True)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(tools.ToolError, match=r"holds notes\.txt, no part of a local cloud"):
+        Cloud(tmp_path, tools.free_port()).start()
+    assert theirs.exists()
+
+
 def test_who_names_no_port_finds_the_cloud_that_runs_in_the_folder(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
