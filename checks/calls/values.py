@@ -22,18 +22,22 @@ class External:
     path: str
 
     def then(self, name: str) -> "External":
-        """What is reached from here by `name`; a path that grows in a loop is cut."""
-        return self if self == OUTSIDE or self.path.count(".") > _LONGEST else External(f"{self.path}.{name}")
+        """What is reached from here by `name`."""
+        return self._longer(f"{self.path}.{name}")
 
     def called(self) -> "External":
         """What calling it gives: of most libraries an object of which nothing is known but the library."""
         root = _GIVES.get(self.path) or self.path.split(".")[0].removesuffix("()")
-        return self if self == OUTSIDE else External(f"{self.path if root in SDKS else root}()")
+        return self._longer(f"{self.path if root in SDKS else root}()")
+
+    def _longer(self, path: str) -> "External":
+        """What `path` is; one that grows in a loop is cut, or all ways to go round it would be paths."""
+        return self if self == OUTSIDE or path.count(".") + path.count("()") > _STEPS else External(path)
 
 
 # An object of another library, or one whose methods are told apart from the rest of its own.
 _GIVES = {"awsglue().create_data_frame.from_options": "pyspark", IDEMPOTENCY: IDEMPOTENCY}
-_LONGEST = 8
+_STEPS = 6  # attributes and calls: botocore.session.get_session().create_client() is five
 OUTSIDE = External("outside")  # data: an answer of AWS, an event, a number
 
 

@@ -234,6 +234,7 @@ STATEMENTS = st.one_of(
 @example(source="x = " + "-" * 2_000 + "1")
 @example(source="x" + ".x" * 3_000)
 @example(source="class A(A): pass\nA().f()")
+@example(source="for x in x, x.a, x.b, x.c, x(), boto3: pass")
 def test_any_source_is_read_without_a_crash(source: str, tmp_path: Path) -> None:
     reading = read(Code((tmp_path,), "index", inline=IMPORTS + source))
     assert all(each.place.line >= 1 for each in reading.calls | reading.problems)
