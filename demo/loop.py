@@ -90,6 +90,7 @@ def wait_until_calm(platform: Platform) -> None:
 def wait_for_alarm(platform: Platform, since: datetime) -> Happened:
     """Wait until the drift alarm has gone off after `since`."""
     name = platform.outputs["DriftAlarmName"]
+    since = since.replace(microsecond=0)  # an alarm's history may be told in whole seconds
 
     def went_off() -> Happened | None:
         history = platform.client("cloudwatch").describe_alarm_history(AlarmName=name, HistoryItemType="StateUpdate")

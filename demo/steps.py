@@ -237,7 +237,7 @@ def notice_drift(demo: Demo, platform: Platform, since: datetime, requests: int)
     """Monitor what was captured after `since` until people are told of its drift; returns when that began."""
     loop.wait_until_calm(platform)
     with closing(loop.Inbox(platform)) as inbox:
-        started = utc_now().replace(microsecond=0)  # an alarm's history is told in whole seconds
+        started = utc_now()
         with demo.step("look for drift in July") as show:
             verdict, began = loop.monitor(platform, since, requests)
             demo.facts["drift"]["july"] = verdict
