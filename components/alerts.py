@@ -1,6 +1,6 @@
 """The topic that people are told through, and the alarms that publish to it."""
 
-from typing import Annotated
+from typing import Annotated, TypedDict, Unpack
 
 from aws_cdk import Aws, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -18,6 +18,18 @@ Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]  # of an option; SNS
 
 AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 LESS_THAN = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
+
+
+class Condition(TypedDict, total=False):
+    """When an alarm goes off: when its metric compares so to `threshold` in each of so many `periods`.
+
+    `missing` says what a period without the metric counts as.
+    """
+
+    threshold: float
+    comparison: cloudwatch.ComparisonOperator
+    periods: int
+    missing: cloudwatch.TreatMissingData
 
 
 class Alerts(sns.Topic):
@@ -44,25 +56,29 @@ class Alerts(sns.Topic):
             )
 
     def alarm(
-        self,
-        construct_id: str,
-        metric: cloudwatch.Metric,
-        description: str,
-        *,
-        threshold: float = 1,
-        comparison: cloudwatch.ComparisonOperator = AT_LEAST,
-        periods: int = 1,
-        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+        self, construct_id: str, metric: cloudwatch.Metric, description: str, **condition: Unpack[Condition]
     ) -> cloudwatch.Alarm:
-        """Tell people when `metric` is on the wrong side of `threshold` in each of so many of its periods."""
-        alarm = metric.create_alarm(
-            Stack.of(self),
-            construct_id,
-            alarm_description=description,
-            threshold=threshold,
-            comparison_operator=comparison,
-            evaluation_periods=periods,
-            treat_missing_data=missing,
-        )
-        alarm.add_alarm_action(actions.SnsAction(self))
-        return alarm
+        """As `alarm`, in this topic's own stack."""
+        return alarm(Stack.of(self), construct_id, metric, description, self, **condition)
+
+
+def alarm(
+    scope: Stack,
+    construct_id: str,
+    metric: cloudwatch.Metric,
+    description: str,
+    topic: sns.ITopic,
+    **condition: Unpack[Condition],
+) -> cloudwatch.Alarm:
+    """Tell people through `topic` when `metric` meets the condition: by default, when it is 1 or more in a period."""
+    made = metric.create_alarm(
+        scope,
+        construct_id,
+        alarm_description=description,
+        threshold=condition.get("threshold", 1),
+        comparison_operator=condition.get("comparison", AT_LEAST),
+        evaluation_periods=condition.get("periods", 1),
+        treat_missing_data=condition.get("missing", cloudwatch.TreatMissingData.NOT_BREACHING),
+    )
+    made.add_alarm_action(actions.SnsAction(topic))
+    return made

@@ -10,15 +10,13 @@ Inputs      a KMS key, the raw, quarantine and curated buckets, the catalogue da
 Outputs     `by_date`, `by_station`, `workflow`.
 Costs       the alarm $0.10 a month; nothing else without schedules. A crawl is billed for ten minutes at least, $0.07 a
             DPU; the job and an evaluation of two workers about $0.015 a minute. The registry is free.
-Copy        this file, components/{base,crawler,data_preparation,data_quality,dead_letters,findings,glue_job,
+Copy        this file, components/{alerts,base,crawler,data_preparation,data_quality,dead_letters,findings,glue_job,
             layout,parquet_table,permissions,role}.py, contracts, schemas and glue_jobs.
 """
 
 from typing import Any, cast
 
 from aws_cdk import CfnOutput
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_glue as glue
@@ -28,6 +26,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 from pydantic import Field
 
+from components.alerts import alarm
 from components.base import Deployment, Layer, Options
 from components.crawler import Crawler, DatabaseCrawler, FolderCrawler, PartitionCrawler
 from components.data_preparation import DataPreparation
@@ -327,15 +326,13 @@ class DataCatalog(Layer):
         rulesets: list[DataQuality],
     ) -> None:
         undelivered = DeadLetters(self, "UndeliveredEvents", self.deployment, key=key)
-        alarm = waiting_in(undelivered.queue_name).create_alarm(
+        alarm(
             self,
             "EventsUndelivered",
-            alarm_description="Nobody was told of what failed or is broken: the queue's messages say what",
-            threshold=1,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            waiting_in(undelivered.queue_name),
+            "Nobody was told of what failed or is broken: the queue's messages say what",
+            alerts,
         )
-        alarm.add_alarm_action(actions.SnsAction(alerts))
         told: dict[str, tuple[str, str, str, dict[str, Any]]] = {
             "CrawlFailed": (
                 "Tells people of a crawl that failed",
