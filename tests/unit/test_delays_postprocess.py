@@ -4,7 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import boto3
@@ -12,6 +12,8 @@ import pytest
 from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 from botocore.exceptions import ClientError
 from moto import mock_aws
+
+from tests.unit.invocation import context, create_table
 
 BUCKET, PREFIX, TABLE = "raw", "reference/airports/", "told"
 USUAL = {
@@ -27,12 +29,7 @@ USUAL = {
 }
 UNUSUAL = USUAL | {"mean_delay": 200.0, "max_delay": 240.0, "score": 1.61, "anomaly": True}
 NOBODY = USUAL | {"departed": 0, "mean_delay": None, "max_delay": None, "share_late": None}
-CONTEXT = SimpleNamespace(
-    function_name="postprocess",
-    memory_limit_in_mb=256,
-    invoked_function_arn="arn:aws:lambda:eu-west-1:123456789012:function:postprocess",
-    aws_request_id="1",
-)
+CONTEXT = context("postprocess")
 LINE = "{} 2013-01-01T10:15:00Z: 2 of 3 departed, 200 minutes late on average, 240 at most (score 1.61)"
 
 Heard = Callable[[], list[dict[str, Any]]]
@@ -45,12 +42,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
         sns, sqs, s3 = (boto3.client(name) for name in ("sns", "sqs", "s3"))
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}airports.csv", Body=b"faa,name,lat\nJFK,John F Kennedy Intl,40.64\n")
-        boto3.client("dynamodb").create_table(
-            TableName=TABLE,
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        create_table(TABLE, "id")
         topic = sns.create_topic(Name="delays")["TopicArn"]
         queue = sqs.create_queue(QueueName="programs")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

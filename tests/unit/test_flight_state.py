@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import boto3
@@ -17,6 +17,7 @@ from moto import mock_aws
 from contracts.events import FLIGHTS
 from contracts.reader import Rejected, read
 from producers import damage, flights
+from tests.unit.invocation import context, create_table
 from tests.unit.near_events import near_events, near_lines
 
 TABLE = "flights"
@@ -24,12 +25,7 @@ ARRIVED = 1_700_000_000.5
 FLIGHT = next(flights.events(limit=1))
 SCHEDULED = FLIGHT | dict.fromkeys(("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"))
 DEPARTED = SCHEDULED | {"dep_time": 517, "dep_delay": 2.0}
-CONTEXT = SimpleNamespace(
-    function_name="update",
-    memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:eu-west-1:123456789012:function:update",
-    aws_request_id="1",
-)
+CONTEXT = context("update")
 Modules = dict[str, ModuleType]
 
 
@@ -45,12 +41,7 @@ def modules(import_lambda: Callable[[str], Modules], monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, value)
     found = import_lambda("flight_state")
     with mock_aws():
-        boto3.client("dynamodb").create_table(
-            TableName=TABLE,
-            KeySchema=[{"AttributeName": "event_id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "event_id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        create_table(TABLE, "event_id")
         found["handler"]._table.cache_clear()
         yield found
     found["handler"]._table.cache_clear()

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import boto3
@@ -20,6 +20,7 @@ from ml.captured import INCOMPLETE
 from ml.requests import JSON_LINES, columns, parse
 from ml.schema import FEATURE_SETS, SERVED_FEATURE_SET, columns_of
 from stacks.stream_scoring import TIMEOUT
+from tests.unit.invocation import context, create_table
 
 ENDPOINT, TABLE = "millrace-test-flight-delays", "scores"
 # fmt: off
@@ -29,12 +30,7 @@ DEPARTURE: dict[str, Any] = {
     "distance": 1576.0,
 }
 # fmt: on
-CONTEXT = SimpleNamespace(
-    function_name="score",
-    memory_limit_in_mb=256,
-    invoked_function_arn="arn:aws:lambda:eu-west-1:123456789012:function:score",
-    aws_request_id="1",
-)
+CONTEXT = context("score")
 OTHER = DEPARTURE | {"event_id": "2013-01-01-UA-1545-EWR", "origin": "EWR"}
 
 Kept = Callable[[], dict[str, dict[str, Any]]]
@@ -44,12 +40,8 @@ Kept = Callable[[], dict[str, dict[str, Any]]]
 def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
     """The table's items by flight."""
     with mock_aws():
-        table = boto3.resource("dynamodb").create_table(
-            TableName=TABLE,
-            KeySchema=[{"AttributeName": "event_id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "event_id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        create_table(TABLE, "event_id")
+        table = boto3.resource("dynamodb").Table(TABLE)
         monkeypatch.setenv("TABLE_NAME", TABLE)
         yield lambda: {str(item["event_id"]): item for item in table.scan()["Items"]}
 
