@@ -25,7 +25,7 @@ from benchmarks.landing import FLIGHTS, Landed, Run, run
 from components.delivery import TRANSFORM_MIB
 from config.sandbox import SETTINGS
 from demo import ingest
-from demo.platform import Platform
+from demo.platform import Platform, destination
 from local import deploy, server, tools
 from local.cloud import Cloud
 from producers import damage, deployment, flights
@@ -140,8 +140,7 @@ def unmodified(ours: Cloud) -> float:
 def peer_rate(ours: Client, client: Client) -> float:
     """Records/s of flights put into a copy of our delivery stream; the emulator delivers before it answers."""
     target = deployment.find(ours("cloudformation"), PREFIX)
-    described = ours("firehose").describe_delivery_stream(DeliveryStreamName=target.streams["flights"].delivery)
-    given = described["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"]
+    given = destination(ours("firehose"), target.streams["flights"].delivery)
     schema = given["DataFormatConversionConfiguration"]["SchemaConfiguration"]
     table = ours("glue").get_table(DatabaseName=schema["DatabaseName"], Name=schema["TableName"])["Table"]
     client("s3").create_bucket(Bucket=target.raw_bucket)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,16 +22,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.figures import Figure, write
-from benchmarks.injected import DEAD_LETTERS_PREFIX, PATIENCE, CrashingConsumer, CrashingTransform, Wire, kill_job
+from benchmarks.injected import KEPT, PATIENCE, CrashingConsumer, CrashingTransform, Wire, kill_job
 from config.sandbox import SETTINGS
 from demo import accounting, ingest, states
-from demo.platform import LinkBrokenError, Platform, wait_for, wait_while_it_moves
+from demo.platform import LinkBrokenError, Platform, Show, wait_for, wait_while_it_moves
 from local import deploy, tools
 from local.cloud import Cloud
+from producers.redrive import MARKS
 
 ENVIRONMENT = "sandbox"
 LAYERS = ("foundation", "data-lake", "streaming", "flight-state", "catalog-etl")
-KEPT = {"errors": ("RawBucketName", "errors/"), "dead-letters": ("QuarantineBucketName", DEAD_LETTERS_PREFIX)}
 SOURCES = ("flights", "weather")
 SEED = 2013
 RATES = {"--damage-rate": "0.02", "--duplicate-rate": "0.03", "--late-rate": "0.2"}
@@ -39,7 +39,6 @@ RESTARTED_AT = 100_000  # records, at most: what a stopped cloud holds is writte
 IN_FLIGHT = 2_000  # records that go on while the cloud is being stopped
 FOLDER = tools.ROOT / "build" / "faults"
 
-Show = Callable[[str], None]
 Process = subprocess.Popen[str]
 
 
@@ -101,8 +100,9 @@ class Run:
         """Where functions write down how they ended."""
         return self.folder / "crashes"
 
+    @cached_property
     def good(self) -> dict[bytes, str]:
-        """The flights that were sent undamaged, by the hash of their bytes."""
+        """The flights that were sent undamaged, by the hash of their bytes; once all are sent."""
         flights, sent = self.size.flights, accounting.read_ledger(self.ledger)
         return {event.sha256: name for name, event in sent.items() if event.kind == "good" and name in flights}
 
@@ -232,7 +232,7 @@ def land(run: Run) -> None:
 def redrive(run: Run) -> None:
     """Send again what Firehose and the table's function have given up, as people who are told of it do."""
     for kind, (output, prefix) in KEPT.items():
-        marks = {key.removeprefix("redriven/") for key in run.platform.keys(output, f"redriven/{prefix}")}
+        marks = {key.removeprefix(MARKS) for key in run.platform.keys(output, f"{MARKS}{prefix}")}
         if set(run.platform.keys(output, prefix)) <= marks:
             continue
         with run.command("redrive", "--from", kind) as process:
@@ -253,7 +253,7 @@ def settled(run: Run, killed: float) -> accounting.Accounting:
     What seems wrong is believed once nothing has moved for as long as a delivery may take.
     """
     ingest.wait_until_curated(run.platform, killed, run.show)
-    ingest.wait_until_known(run.platform, len(run.good()), run.show)
+    ingest.wait_until_known(run.platform, len(run.good), run.show)
     moved = time.monotonic()
     seen: list[str] = []
     patience = ingest.delivery_seconds(run.platform) + ingest.STALLED_SECONDS
@@ -288,7 +288,7 @@ def check(run: Run) -> accounting.Accounting:
         run.platform.client("kinesis"),
         table=outputs["FlightStateTableName"],
         stream=outputs["StreamName"],
-        sent=run.good(),
+        sent=run.good,
     )
     return account
 

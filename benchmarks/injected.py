@@ -27,15 +27,19 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 
 from demo import ingest
-from demo.platform import LinkBrokenError, Platform, wait_for
+from demo.platform import LinkBrokenError, Platform, destination, wait_for
 from local.cloud import Cloud
+from producers.redrive import PLACES
 
 THROTTLED_CALLS, LOST_ANSWERS = 5, 20  # one in so many PutRecords calls of a stream
 LOST = 3  # the first of those that is lost
 THROTTLED = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded, on purpose"}
 ANSWERED = 2  # AWS calls of a batch before its function crashes: transactions of the table, objects in quarantine
 RETRIES, ALWAYS = 0, 1_000
-DEAD_LETTERS_PREFIX = "aws/lambda/"  # https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
+KEPT = {  # what is given up, by the name that redrive has for it: the bucket's output, and the prefix
+    "errors": ("RawBucketName", *PLACES["errors"].prefixes),
+    "dead-letters": ("QuarantineBucketName", *PLACES["dead-letters"].prefixes),
+}
 PATIENCE = 300  # seconds that a fault may take to strike
 
 
@@ -207,10 +211,8 @@ class CrashingTransform(CrashingFunction):
     """A delivery stream's function: its first batch crashes at every attempt, its second at all but the last."""
 
     def __init__(self, platform: Platform, folder: Path) -> None:
-        name = platform.outputs["DeliveryStreamName"]
-        described = platform.client("firehose").describe_delivery_stream(DeliveryStreamName=name)
-        destination = described["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"]
-        (processor,) = destination["ProcessingConfiguration"]["Processors"]
+        deployed = destination(platform.client("firehose"), platform.outputs["DeliveryStreamName"])
+        (processor,) = deployed["ProcessingConfiguration"]["Processors"]
         given = {item["ParameterName"]: item["ParameterValue"] for item in processor["Parameters"]}
         attempts = 1 + int(given["NumberOfRetries"])
         super().__init__(platform, given["LambdaArn"], folder, (attempts, attempts - 1))
@@ -247,7 +249,7 @@ class CrashingConsumer(CrashingFunction):
 
     def wait(self) -> None:
         """Wait until the record is given up."""
-        kept = ("QuarantineBucketName", DEAD_LETTERS_PREFIX)
+        kept = KEPT["dead-letters"]
         wait_for("flight state", "a dead letter", lambda: list(self._platform.keys(*kept)) or None, seconds=PATIENCE)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from demo.platform import destination
 from local import tools
 from local.cloud import Cloud
 from producers import deployment
@@ -145,8 +146,7 @@ def run(cloud: Cloud, prefix: str, *options: str, curated: Landed | None = None)
     """Run the producer and look each second until all has landed, and is curated. Raises RuntimeError when it fails."""
     client = cloud.session().client
     target = deployment.find(client("cloudformation"), prefix)
-    described = client("firehose").describe_delivery_stream(DeliveryStreamName=target.streams["flights"].delivery)
-    hints = described["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"]
+    hold = destination(client("firehose"), target.streams["flights"].delivery)["BufferingHints"]["IntervalInSeconds"]
     landed, output = Landed(client("s3"), target.raw_bucket), cloud.state / "acknowledged.txt"
     command = [sys.executable, "-m", "benchmarks.paced_producer", "--prefix", prefix, "--output", str(output), *options]
     with subprocess.Popen(command, cwd=tools.ROOT, env=cloud.environment()) as producer:
@@ -170,4 +170,4 @@ def run(cloud: Cloud, prefix: str, *options: str, curated: Landed | None = None)
         print(f"{rows:,} of {len(taken):,} rows landed ", end="\r", file=sys.stderr, flush=True)
     used |= {name: seconds for name, seconds in cpu_seconds(roots).items() if name != "producer"}
     cpu = {name: (seconds - before[name]) * 1e6 / len(taken) for name, seconds in used.items()}
-    return Run(taken, landed, hints["BufferingHints"]["IntervalInSeconds"], cpu)
+    return Run(taken, landed, hold, cpu)

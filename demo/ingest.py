@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from demo import accounting
-from demo.platform import LinkBrokenError, Platform, Show, wait_for, wait_while_it_moves
+from demo.platform import LinkBrokenError, Platform, Show, destination, wait_for, wait_while_it_moves
 from local.tools import ROOT
 
 STALLED_SECONDS = 60  # without any progress, a link counts as broken
@@ -100,11 +100,10 @@ def delivery_seconds(platform: Platform) -> int:
     seconds = []
     for output in ("DeliveryStreamName", "WeatherDeliveryStreamName"):
         try:
-            stream = firehose.describe_delivery_stream(DeliveryStreamName=platform.outputs[output])
+            hints = destination(firehose, platform.outputs[output])["BufferingHints"]
         except firehose.exceptions.ResourceNotFoundException as error:
             raise LinkBrokenError("event source", str(error)) from error
-        destination = stream["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"]
-        seconds.append(destination["BufferingHints"]["IntervalInSeconds"])
+        seconds.append(hints["IntervalInSeconds"])
     return max(seconds)
 
 
@@ -210,9 +209,9 @@ def lost_joins(months: list[dict[str, int]]) -> list[str]:
     ]
 
 
-def acknowledged(ledger: Path) -> int:
-    """Records that Kinesis took, by the producer's ledger."""
-    return sum(event.copies for event in accounting.read_ledger(ledger).values() if event.kind != "oversize")
+def acknowledged(sent: dict[str, accounting.Sent]) -> int:
+    """Records that Kinesis took, of what the producer's ledger says it sent."""
+    return sum(event.copies for event in sent.values() if event.kind != "oversize")
 
 
 def now() -> float:

@@ -157,6 +157,13 @@ class Platform:
         return json.loads(self.read(bucket, f"{prefix}/{file}"))
 
 
+def destination(firehose: Any, name: str) -> dict[str, Any]:
+    """The S3 destination of a delivery stream, as deployed."""
+    described = firehose.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
+    found: dict[str, Any] = described["Destinations"][0]["ExtendedS3DestinationDescription"]
+    return found
+
+
 def wait_for(link: str, what: str, probe: Callable[[], T | None], *, seconds: float) -> T:
     """Ask `probe` until it answers something. Raises LinkBrokenError that names the link after `seconds`."""
     deadline = time.monotonic() + seconds

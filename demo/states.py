@@ -23,21 +23,20 @@ def check(dynamodb: Any, kinesis: Any, *, table: str, stream: str, sent: Mapping
         event_id = sent.get(hashlib.sha256(data).digest())
         if event_id and sequence > newest.get(event_id, (0, 0))[0]:
             newest[event_id] = (sequence, hash(told(json.loads(data))))
-    found: dict[str, list[str]] = {
-        "flights are not in the stream any more": sorted(set(sent.values()) - newest.keys()),
-        "items of the table are not what the last copy of their flight says": [],
-    }
-    missing = set(newest)
+    missing, other = set(newest), []
     for item in items(dynamodb, table, iter(newest)):
         event_id = item["event_id"]["S"]
         missing.discard(event_id)
         if (int(item["version"]["S"].rpartition(".")[2]), hash(said(item))) != newest[event_id]:
-            found["items of the table are not what the last copy of their flight says"].append(event_id)
-    found["flights have no item in the table"] = sorted(missing)
+            other.append(event_id)
     # AWS counts a table's items every six hours, the local cloud at once.
     more = dynamodb.describe_table(TableName=table)["Table"]["ItemCount"] - len(newest) + len(missing)
-    found["items of the table are of no undamaged flight"] = ["?"] * more
-    return found
+    return {
+        "flights are not in the stream any more": sorted(set(sent.values()) - newest.keys()),
+        "items of the table are not what the last copy of their flight says": other,
+        "flights have no item in the table": sorted(missing),
+        "items of the table are of no undamaged flight": ["?"] * more,
+    }
 
 
 def records(kinesis: Any, stream: str) -> Iterator[tuple[int, bytes]]:

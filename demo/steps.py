@@ -4,7 +4,7 @@ import json
 import platform as machine
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from config.sandbox import SETTINGS
 from demo import accounting, ingest, loop, report, serving
-from demo.platform import Happened, LinkBrokenError, Platform, utc_now
+from demo.platform import Happened, LinkBrokenError, Platform, Show, utc_now
 from local import deploy, tools
 from local.cloud import Cloud
 from local.limits import NOT_EMULATED
@@ -74,7 +74,7 @@ class Demo:
         return self.folder / "ledger.csv"
 
     @contextmanager
-    def step(self, name: str) -> Iterator[Callable[[str], None]]:
+    def step(self, name: str) -> Iterator[Show]:
         """Show a step's progress and its time; gives the function that shows the last thing it did."""
         started = time.monotonic()
         self.current = name
@@ -120,9 +120,10 @@ def replay(demo: Demo, platform: Platform, months: str) -> None:
     with demo.step(f"replay {name}") as show:
         ingest.send(platform, ingest.Replay(months, f"1-{demo.plan.days}"), demo.ledger, demo.cloud.environment(), show)
     with demo.step(f"land {name} in raw and quarantine") as show:
-        ingest.wait_until_landed(platform, ingest.acknowledged(demo.ledger), show)
+        sent = accounting.read_ledger(demo.ledger)
+        ingest.wait_until_landed(platform, ingest.acknowledged(sent), show)
     with demo.step(f"know the state of {name}") as show:
-        good = {event_id for event_id, event in accounting.read_ledger(demo.ledger).items() if event.kind == "good"}
+        good = {event_id for event_id, event in sent.items() if event.kind == "good"}
         flights = accounting.flights_of(demo.months, range(1, demo.plan.days + 1))
         ingest.wait_until_known(platform, len(good & flights), show)
     with demo.step(f"curate {name}") as show:

@@ -21,9 +21,9 @@ from local import server, tools
 
 DEFAULT_PORT = 4599
 START_SECONDS = 120.0
-DEPLOYMENT, PORT = "deployment.json", "port"  # in the state folder
+DEPLOYMENT, PORT, LOG = "deployment.json", "port", "cloud.log"  # in the state folder
 FOLDERS = ("cdk", "cdk.out", "images", "jobs", "s3", "state", "tmp")
-CONTENTS = {*FOLDERS, DEPLOYMENT, PORT, "cache", "cloud.log", server.LOCK}
+CONTENTS = {*FOLDERS, DEPLOYMENT, PORT, LOG, server.LOCK, "cache"}
 
 
 class Session(boto3.Session):
@@ -75,7 +75,7 @@ class Cloud:
     @property
     def log(self) -> Path:
         """The server's log file."""
-        return self.state / "cloud.log"
+        return self.state / LOG
 
     @property
     def deployment(self) -> dict[str, str]:

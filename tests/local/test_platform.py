@@ -20,7 +20,7 @@ import onnx
 import pytest
 from pyarrow import parquet
 
-from demo import ingest, loop, serving, steps
+from demo import accounting, ingest, loop, serving, steps
 from demo.platform import LinkBrokenError, Platform, utc_now, wait_for
 from demo.steps import Demo, Plan
 from local import deploy, tools
@@ -190,10 +190,10 @@ def failing_transforms(platform: Platform) -> Iterator[None]:
 
 def test_what_failing_transforms_leave_is_redriven(running: Running) -> None:
     platform, ledger = running.platform, running.demo.ledger
-    before = ingest.acknowledged(ledger)
+    before = ingest.acknowledged(accounting.read_ledger(ledger))
     with failing_transforms(platform):
         ingest.send(platform, ingest.Replay("2", f"1-{DAYS}"), ledger, running.cloud.environment(), print)
-        sent = ingest.acknowledged(ledger) - before
+        sent = ingest.acknowledged(accounting.read_ledger(ledger)) - before
         wait_for("errors", f"{sent} records", lambda: failed_records(platform) == sent or None, seconds=120)
     running.demo.months.add(2)  # the next test waits for them and accounts for them
     command = [sys.executable, "-m", "producers", "redrive", "--environment", "sandbox", "--prefix", platform.prefix]
