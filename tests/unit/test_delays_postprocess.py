@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingErro
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from tests.unit.invocation import context, create_table
+from tests.unit.invocation import context, create_table, records
 
 BUCKET, PREFIX, TABLE = "raw", "reference/airports/", "told"
 USUAL = {
@@ -87,7 +87,7 @@ def impatient(modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.requirement("str-kda-lambda", "str-kda-destinations")
 def test_the_anomalies_of_a_batch_are_one_notice_with_the_airports_names(handler: ModuleType, heard: Heard) -> None:
-    assert handler.handler(_batch(USUAL, UNUSUAL, UNUSUAL | {"airport": "XYZ"}), CONTEXT) == {"batchItemFailures": []}
+    assert handler.handler(records(USUAL, UNUSUAL, UNUSUAL | {"airport": "XYZ"}), CONTEXT) == {"batchItemFailures": []}
     (notice,) = heard()
     assert notice["Subject"] == "Unusual delays at JFK, XYZ"
     assert json.loads(notice["Message"]) == [
@@ -100,7 +100,7 @@ def test_a_table_that_is_none_costs_names_and_no_notice(handler: ModuleType, hea
     tables = (b"code,title\nJFK,x\n", b"faa,name\nJFK\n", b"faa,name\nLGA,\xff\n", b"", b"faa,name\n" + b"x" * 200_000)
     for number, body in enumerate(tables):
         handler.s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}wrong/{number}.csv", Body=body)
-    assert handler.handler(_batch(UNUSUAL), CONTEXT) == {"batchItemFailures": []}
+    assert handler.handler(records(UNUSUAL), CONTEXT) == {"batchItemFailures": []}
     (notice,) = heard()
     assert json.loads(notice["Message"])[0]["airport_name"] == "John F Kennedy Intl"
 
@@ -118,7 +118,7 @@ def test_people_read_text_and_programs_json(modules: dict[str, ModuleType]) -> N
 def test_cloudwatch_gets_the_minutes_of_an_airport_in_one_line(
     handler: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    handler.handler(_batch(USUAL, NOBODY, UNUSUAL, NOBODY | {"airport": "EWR"}), CONTEXT)
+    handler.handler(records(USUAL, NOBODY, UNUSUAL, NOBODY | {"airport": "EWR"}), CONTEXT)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     newark, kennedy = (line for line in lines if "_aws" in line)
     values = {"Flights": [3, 3, 3], "MeanDelay": [7.5, 200.0], "AnomalyScore": [1.61]}
@@ -132,7 +132,7 @@ def test_cloudwatch_gets_the_minutes_of_an_airport_in_one_line(
 
 
 def test_nobody_hears_of_usual_minutes(handler: ModuleType, heard: Heard) -> None:
-    assert handler.handler(_batch(USUAL, USUAL), CONTEXT) == {"batchItemFailures": []}
+    assert handler.handler(records(USUAL, USUAL), CONTEXT) == {"batchItemFailures": []}
     assert heard() == []
 
 
@@ -140,7 +140,7 @@ def test_people_hear_without_names_where_there_is_no_table(
     handler: ModuleType, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRPORTS_PREFIX", "reference/none/")
-    handler.handler(_batch(UNUSUAL), CONTEXT)
+    handler.handler(records(UNUSUAL), CONTEXT)
     (notice,) = heard()
     assert json.loads(notice["Message"]) == [UNUSUAL | {"airport_name": "JFK"}]
 
@@ -161,7 +161,7 @@ def test_lambda_starts_again_at_a_record_that_cannot_be_read(
     damaged: str, handler: ModuleType, heard: Heard, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """People have heard of those after it when they come again, and CloudWatch has not: it has no way to know them."""
-    batch = _batch(UNUSUAL, UNUSUAL, UNUSUAL | {"airport": "LGA"})
+    batch = records(UNUSUAL, UNUSUAL, UNUSUAL | {"airport": "LGA"})
     batch["Records"][1]["kinesis"]["data"] = base64.b64encode(damaged.encode()).decode()
     assert handler.handler(batch, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert _airports(heard()) == [["JFK", "LGA"]]
@@ -178,14 +178,14 @@ def test_lambda_starts_again_at_a_record_that_cannot_be_read(
 def test_a_batch_given_again_whole_or_in_halves_is_told_once(handler: ModuleType, heard: Heard) -> None:
     minutes = [UNUSUAL | {"airport": airport} for airport in ("EWR", "JFK", "LGA", "SEA")]
     for batch in (minutes, minutes, minutes[:2], minutes[2:], minutes[3:]):
-        assert handler.handler(_batch(*batch), CONTEXT) == {"batchItemFailures": []}
+        assert handler.handler(records(*batch), CONTEXT) == {"batchItemFailures": []}
     assert _airports(heard()) == [["EWR", "JFK", "LGA", "SEA"]]
 
 
 def test_what_is_new_in_a_batch_of_which_a_part_was_told_is_told(handler: ModuleType, heard: Heard) -> None:
     later = UNUSUAL | {"window_start": "2013-01-01T10:16:00Z"}
-    handler.handler(_batch(UNUSUAL), CONTEXT)
-    handler.handler(_batch(later, UNUSUAL, later, UNUSUAL | {"airport": "EWR"}), CONTEXT)
+    handler.handler(records(UNUSUAL), CONTEXT)
+    handler.handler(records(later, UNUSUAL, later, UNUSUAL | {"airport": "EWR"}), CONTEXT)
     assert _airports(heard()) == [["EWR", "JFK"], ["JFK"]]
 
 
@@ -195,12 +195,12 @@ def test_what_sns_refused_is_told_when_it_is_tried_again(
     topic = handler.os.environ["TOPIC_ARN"]
     monkeypatch.setenv("TOPIC_ARN", f"{topic}-that-is-none")
     with pytest.raises(ClientError, match="NotFound"):
-        handler.handler(_batch(UNUSUAL, UNUSUAL | {"airport": "EWR"}), CONTEXT)
+        handler.handler(records(UNUSUAL, UNUSUAL | {"airport": "EWR"}), CONTEXT)
     assert _table() == []
     assert "_aws" not in capsys.readouterr().out  # or CloudWatch would count the batch at every try
     monkeypatch.setenv("TOPIC_ARN", topic)
-    handler.handler(_batch(UNUSUAL | {"airport": "EWR"}), CONTEXT)
-    handler.handler(_batch(UNUSUAL), CONTEXT)
+    handler.handler(records(UNUSUAL | {"airport": "EWR"}), CONTEXT)
+    handler.handler(records(UNUSUAL), CONTEXT)
     assert _airports(heard()) == [["EWR"], ["JFK"]]
 
 
@@ -219,9 +219,9 @@ def test_what_a_crash_left_untold_is_told(
     with monkeypatch.context() as patched:
         patched.setattr(handler.sns, "publish", crash)
         with pytest.raises(CrashError):
-            handler.handler(_batch(UNUSUAL, UNUSUAL | {"airport": "EWR"}), CONTEXT)
+            handler.handler(records(UNUSUAL, UNUSUAL | {"airport": "EWR"}), CONTEXT)
     assert [item["status"]["S"] for item in _table()] == ["INPROGRESS", "INPROGRESS"]
-    handler.handler(_batch(UNUSUAL, UNUSUAL | {"airport": "EWR"}), CONTEXT)
+    handler.handler(records(UNUSUAL, UNUSUAL | {"airport": "EWR"}), CONTEXT)
     assert _airports(heard()) == [["EWR", "JFK"]]
     assert [item["status"]["S"] for item in _table()] == ["COMPLETED", "COMPLETED"]
 
@@ -236,7 +236,7 @@ def test_what_another_call_is_telling_is_left_to_it(
     other = store.Told(TABLE, 1).untold([UNUSUAL])
     assert other.__enter__() == [UNUSUAL]
     monkeypatch.setattr(store.time, "sleep", lambda _seconds: other.__exit__(None, None, None))
-    handler.handler(_batch(UNUSUAL, UNUSUAL | {"airport": "LGA"}), CONTEXT)
+    handler.handler(records(UNUSUAL, UNUSUAL | {"airport": "LGA"}), CONTEXT)
     assert _airports(heard()) == [["LGA"]]
 
 
@@ -245,7 +245,7 @@ def test_a_table_that_fails_after_the_notice_is_logged_and_the_batch_is_done(
 ) -> None:
     client = handler._told()._minutes.client
     monkeypatch.setattr(client, "update_item", lambda **_item: client.get_item(TableName="none", Key={}))
-    assert handler.handler(_batch(UNUSUAL), CONTEXT) == {"batchItemFailures": []}
+    assert handler.handler(records(UNUSUAL), CONTEXT) == {"batchItemFailures": []}
     assert _airports(heard()) == [["JFK"]]
     assert "people know of JFK 2013-01-01T10:15:00Z, the table does not" in caplog.text
 
@@ -256,22 +256,22 @@ def test_nobody_is_told_while_the_table_fails(
     with monkeypatch.context() as patched:
         patched.setattr(handler._told()._minutes, "table_name", "none")
         with pytest.raises(ClientError, match="ResourceNotFound"):
-            handler.handler(_batch(UNUSUAL), CONTEXT)
+            handler.handler(records(UNUSUAL), CONTEXT)
     assert heard() == []
-    handler.handler(_batch(UNUSUAL), CONTEXT)
+    handler.handler(records(UNUSUAL), CONTEXT)
     assert _airports(heard()) == [["JFK"]]
 
 
 def test_what_was_told_is_forgotten_when_its_days_are_over(
     handler: ModuleType, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handler.handler(_batch(UNUSUAL), CONTEXT)
+    handler.handler(records(UNUSUAL), CONTEXT)
     (item,) = _table()
     now = time.time()
     assert int(item["expires_at"]["N"]) == pytest.approx(now + 86_400, abs=60)
     item["expires_at"]["N"] = str(int(now) - 1)  # DynamoDB deletes it within two days
     boto3.client("dynamodb").put_item(TableName=TABLE, Item=item)
-    handler.handler(_batch(UNUSUAL), CONTEXT)
+    handler.handler(records(UNUSUAL), CONTEXT)
     assert len(heard()) == 2
 
 
@@ -283,8 +283,3 @@ def _airports(notices: list[dict[str, Any]]) -> list[list[str]]:
 def _table() -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = boto3.client("dynamodb").scan(TableName=TABLE)["Items"]
     return items
-
-
-def _batch(*metrics: dict[str, Any]) -> dict[str, Any]:
-    encoded = (base64.b64encode(json.dumps(each).encode()).decode() for each in metrics)
-    return {"Records": [{"kinesis": {"sequenceNumber": str(n), "data": data}} for n, data in enumerate(encoded)]}

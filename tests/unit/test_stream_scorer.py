@@ -20,7 +20,7 @@ from ml.captured import INCOMPLETE
 from ml.requests import JSON_LINES, columns, parse
 from ml.schema import FEATURE_SETS, SERVED_FEATURE_SET, columns_of
 from stacks.stream_scoring import TIMEOUT
-from tests.unit.invocation import context, create_table
+from tests.unit.invocation import context, create_table, records
 
 ENDPOINT, TABLE = "millrace-test-flight-delays", "scores"
 # fmt: off
@@ -70,7 +70,7 @@ def endpoint(scorer: ModuleType) -> Iterator[Stubber]:
 @pytest.mark.requirement("str-kda-destinations")
 def test_each_flight_has_its_score(scorer: ModuleType, endpoint: Stubber, kept: Kept) -> None:
     _answers(endpoint, 0.25, 0.75)
-    assert scorer.handler(_batch(DEPARTURE, OTHER), CONTEXT) == {"batchItemFailures": []}
+    assert scorer.handler(records(DEPARTURE, OTHER), CONTEXT) == {"batchItemFailures": []}
     items = kept()
     assert {name: item["late_probability"] for name, item in items.items()} == {
         DEPARTURE["event_id"]: Decimal("0.25"),
@@ -84,7 +84,7 @@ def test_each_flight_has_its_score(scorer: ModuleType, endpoint: Stubber, kept: 
 def test_a_batch_that_comes_twice_changes_no_score(scorer: ModuleType, endpoint: Stubber, kept: Kept) -> None:
     for _ in range(2):
         _answers(endpoint, 0.25, 0.25)
-        scorer.handler(_batch(DEPARTURE, DEPARTURE), CONTEXT)
+        scorer.handler(records(DEPARTURE, DEPARTURE), CONTEXT)
     assert [item["late_probability"] for item in kept().values()] == [Decimal("0.25")]
 
 
@@ -102,7 +102,7 @@ def test_the_drift_monitor_knows_the_requests_that_lack_columns(modules: dict[st
 
 @pytest.mark.parametrize("damaged", ["{", '"text"', "{}", "[" * 100_000, json.dumps(DEPARTURE | {"event_id": 7})])
 def test_all_but_what_cannot_be_read_is_scored(damaged: str, scorer: ModuleType, endpoint: Stubber, kept: Kept) -> None:
-    batch = _batch(DEPARTURE, DEPARTURE, OTHER)
+    batch = records(DEPARTURE, DEPARTURE, OTHER)
     batch["Records"][1]["kinesis"]["data"] = base64.b64encode(damaged.encode()).decode()
     _answers(endpoint, 0.25, 0.75)
     assert scorer.handler(batch, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
@@ -122,14 +122,14 @@ def test_the_function_has_time_for_all_attempts_at_an_answer_that_takes_a_minute
 def test_a_throttled_endpoint_leaves_the_batch_to_lambda(scorer: ModuleType, endpoint: Stubber, kept: Kept) -> None:
     endpoint.add_client_error("invoke_endpoint", "ThrottlingException", http_status_code=400)
     with pytest.raises(ClientError, match="ThrottlingException"):
-        scorer.handler(_batch(DEPARTURE), CONTEXT)
+        scorer.handler(records(DEPARTURE), CONTEXT)
     assert kept() == {}
 
 
 def test_an_answer_that_lacks_flights_is_no_answer(scorer: ModuleType, endpoint: Stubber, kept: Kept) -> None:
     _answers(endpoint, 0.25)
     with pytest.raises(RuntimeError, match="answered 1 times for 2 flights"):
-        scorer.handler(_batch(DEPARTURE, OTHER), CONTEXT)
+        scorer.handler(records(DEPARTURE, OTHER), CONTEXT)
     assert kept() == {}
 
 
@@ -147,8 +147,3 @@ def _answers(endpoint: Stubber, *probabilities: float) -> None:
             "Body": ANY,
         },
     )
-
-
-def _batch(*departures: dict[str, Any]) -> dict[str, Any]:
-    encoded = (base64.b64encode(json.dumps(each).encode()).decode() for each in departures)
-    return {"Records": [{"kinesis": {"sequenceNumber": str(n), "data": data}} for n, data in enumerate(encoded)]}
